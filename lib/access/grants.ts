@@ -1,0 +1,78 @@
+import type { Directories } from '../durable.ts'
+import { HttpError } from '../errors.ts'
+import { isProject } from '../project.ts'
+import { Records } from './records.ts'
+import { newSecret, sha256Of } from './secret.ts'
+
+const AUTH_TOKEN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}-[0-9a-f]{32}$/
+const KEEP_EXPIRED_MS = 7 * 24 * 3600 * 1000 // so that a late participant is told "expired", not "unknown"
+
+/** What an auth token allows: to add to one project until it expires. */
+export interface Grant {
+  readonly project: string
+  readonly participant: string | undefined
+  /** Milliseconds since the epoch. */
+  readonly issuedAtMs: number
+  readonly expiresAtMs: number
+  /** SHA-256 of the auth token; its first 8 digits are what logs show. */
+  readonly tokenSha256: string
+}
+
+/** The auth tokens that were issued, on disk under their SHA-256 only. */
+export class Grants {
+  readonly #records: Records
+
+  constructor(directory: string, directories: Directories) {
+    this.#records = new Records(directory, directories)
+  }
+
+  /** Issues an auth token, `<project>-<32 hex digits>`; it is durable when the promise is fulfilled. */
+  async issue(wish: {
+    project: string
+    participant: string | undefined
+    minutes: number
+    nowMs: number
+  }): Promise<{ authToken: string; grant: Grant }> {
+    const { project, participant, nowMs } = wish
+    const authToken = `${project}-${newSecret()}`
+    const expiresAtMs = Math.floor(nowMs / 1000) * 1000 + wish.minutes * 60_000 // the answer names whole seconds
+    const grant = { project, participant, issuedAtMs: nowMs, expiresAtMs, tokenSha256: sha256Of(authToken) }
+    await this.#records.add(authToken, {
+      project,
+      ...(participant === undefined ? {} : { participant }),
+      issued_at: new Date(nowMs).toISOString(),
+      expires_at: new Date(expiresAtMs).toISOString(),
+    })
+    return { authToken, grant }
+  }
+
+  /** Gives the grant of an auth token; throws `unauthorized_token` or `token_expired`. */
+  async check(authToken: string, nowMs: number): Promise<Grant> {
+    const record = AUTH_TOKEN.test(authToken) ? await this.#records.find(authToken) : undefined
+    const grant = parseGrant(record, sha256Of(authToken))
+    if (grant === undefined) throw new HttpError('unauthorized_token')
+    if (nowMs >= grant.expiresAtMs) {
+      throw new HttpError('token_expired', { detail: `token ${grant.tokenSha256.slice(0, 8)}` })
+    }
+    return grant
+  }
+
+  /** Removes what expired a week ago or earlier; returns how many. */
+  sweep(nowMs: number): Promise<number> {
+    return this.#records.sweep((record) => {
+      const grant = parseGrant(record, '')
+      return grant !== undefined && nowMs - grant.expiresAtMs > KEEP_EXPIRED_MS
+    })
+  }
+}
+
+function parseGrant(record: unknown, tokenSha256: string): Grant | undefined {
+  if (typeof record !== 'object' || record === null) return undefined
+  const { project, participant, issued_at: issuedAt, expires_at: expiresAt } = record as Record<string, unknown>
+  if (typeof project !== 'string' || !isProject(project)) return undefined
+  if (typeof issuedAt !== 'string' || typeof expiresAt !== 'string') return undefined
+  if (participant !== undefined && typeof participant !== 'string') return undefined
+  const expiresAtMs = Date.parse(expiresAt)
+  if (Number.isNaN(expiresAtMs)) return undefined
+  return { project, participant, issuedAtMs: Date.parse(issuedAt), expiresAtMs, tokenSha256 }
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { Clients } from './access/clients.ts'
+import { Grants } from './access/grants.ts'
+import { newSecret } from './access/secret.ts'
+import type { Config } from './config.ts'
+import { Directories } from './durable.ts'
+import { Cors } from './http/cors.ts'
+import { Router } from './http/router.ts'
+import { HttpServer, type Answered } from './http/server.ts'
+import { Log } from './log.ts'
+import { register } from './routes/register.ts'
+import { root } from './routes/root.ts'
+import { submit } from './routes/submit.ts'
+import { token } from './routes/token.ts'
+import { Layout } from './store/layout.ts'
+import { Store } from './store/store.ts'
+
+const BEAT_MS = 15_000
+const RECOVER_MS = 60_000
+const SWEEP_MS = 3_600_000
+
+/** The running server. */
+export interface App {
+  readonly log: Log
+  /** Stops taking connections, waits for what is under way, and closes everything. */
+  stop(): Promise<void>
+}
+
+/**
+ * Builds the server and begins to listen.
+ * @param print writes a line to standard output
+ */
+export async function startApp(config: Config, print: (line: string) => void): Promise<App> {
+  const layout = new Layout(config.basedir)
+  const directories = new Directories()
+  await mkdir(config.basedir, { recursive: true, mode: 0o700 })
+  for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
+  const log = new Log(layout.logs, print, config.isDevelopment)
+  const store = new Store(layout, directories, randomBytes(4).toString('hex'))
+  const grants = new Grants(layout.tokens, directories)
+  const clients = new Clients(layout.clients, directories)
+  await store.open()
+  await recover(store, log)
+
+  const fixedToken = config.token ?? config.tokenFile
+  const adminToken = fixedToken ?? newSecret()
+  const server = new HttpServer({
+    router: new Router({
+      '/': { GET: root },
+      '/token': { GET: token({ adminToken, grants, clients, log }) },
+      '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
+      '/submit': { POST: submit({ grants, store, log, limits: config }) },
+    }),
+    cors: new Cors(config.corsOrigins),
+    idleSeconds: config.idleSeconds,
+    onAnswered: (answered) => note(log, answered),
+  })
+  const address = await server.listen(config.host, config.port)
+  const timers = [
+    every(BEAT_MS, log, 'beat failed', () => store.beat()),
+    every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
+    every(SWEEP_MS, log, 'sweep failed', async () => void (await grants.sweep(Date.now()))),
+  ]
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
+  log.announce(`Listening on http://${host}:${address.port}`)
+  log.announce(`Data goes to ${config.basedir}`)
+  if (config.isDevelopment) log.announce('Development mode: local callbacks are allowed')
+  if (fixedToken === undefined) log.announce(`TOKEN=${adminToken}`)
+
+  return {
+    log,
+    async stop() {
+      log.announce('Stopping: uploads under way may finish')
+      await server.stop(config.stopSeconds)
+      for (const timer of timers) clearInterval(timer)
+      await store.close()
+      log.announce('Stopped')
+      await log.close()
+    },
+  }
+}
+
+async function recover(store: Store, log: Log): Promise<void> {
+  const { processes, completed } = await store.recover()
+  if (processes > 0) log.info('recovered', { processes, completed })
+}
+
+function every(ms: number, log: Log, failure: string, work: () => Promise<void>): NodeJS.Timeout {
+  const run = () => void work().catch((error: unknown) => log.error(failure, error))
+  return setInterval(run, ms).unref()
+}
+
+function note(log: Log, { requestId, request, path, status, bytes, error }: Answered): void {
+  log.access({
+    address: request.socket.remoteAddress ?? '-',
+    method: request.method ?? '-',
+    target: request.url ?? '-',
+    httpVersion: request.httpVersion,
+    status,
+    bytes,
+    referer: request.headers.referer,
+    userAgent: request.headers['user-agent'],
+  })
+  if (error === undefined) return
+  if (status >= 500) log.error('failed', error, { request: requestId, code: error.code, path })
+  else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
+}

@@ -1,0 +1,110 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { ConfigError } from '../config.ts'
+import { systemCode } from '../errors.ts'
+
+const FILE_BYTES = 100_000
+
+/**
+ * Does what a study's web app does, over HTTP alone: asks for an auth token, submits a file with messages, then messages
+ * alone; and holds what comes back against what was sent.
+ * @returns the exit code: 0 only if everything held
+ */
+export async function attempt(args: readonly string[], print: (line: string) => void): Promise<number> {
+  const { url, token } = readArguments(args)
+  try {
+    const authToken = await askForToken(url, token, print)
+    const messages = JSON.stringify({ sent_by: 'try', at: new Date().toISOString() })
+    const file = randomBytes(FILE_BYTES)
+    const both = await submit(url, { auth_token: authToken, responses: messages }, file, print)
+    const alone = await submit(url, { auth_token: authToken, responses: messages }, undefined, print)
+    const hasHeld = [hold(both, 'try.bin', file, print), hold(both, 'messages.json', messages, print), hold(alone, 'messages.json', messages, print)]
+    print(hasHeld.every(Boolean) ? 'ok: everything that was sent has arrived' : 'FAILED: see above')
+    return hasHeld.every(Boolean) ? 0 : 1
+  } catch (error) {
+    print(`FAILED: ${describe(error, url)}`)
+    return 1
+  }
+}
+
+function readArguments(args: readonly string[]): { url: string; token: string } {
+  const mistakes: string[] = []
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { token: { type: 'string' }, url: { type: 'string', default: 'http://localhost:8000' } },
+    })
+    if (values.token === undefined) mistakes.push('--token is missing: give the admin token, which the server prints when it starts.')
+    if (!URL.canParse(values.url) || !/^https?:/.test(values.url)) {
+      mistakes.push(`--url=${JSON.stringify(values.url)} is not allowed: use an address such as http://localhost:8000.`)
+    }
+    if (mistakes.length === 0) return { url: values.url.replace(/\/+$/, ''), token: values.token ?? '' }
+  } catch (error) {
+    if (!systemCode(error)?.startsWith('ERR_PARSE_ARGS') || !(error instanceof Error)) throw error
+    mistakes.push(`${error.message.split('. ')[0]}. --help lists what there is.`)
+  }
+  throw new ConfigError(mistakes)
+}
+
+class Refused extends Error {}
+
+async function askForToken(url: string, token: string, print: (line: string) => void): Promise<string> {
+  const query = new URLSearchParams({ token, project: 'try', expiry_minutes: '5' })
+  const answer = await exchange('GET /token', `${url}/token?${query}`, {}, ({ expires }) => print(`GET /token: expires ${String(expires)}`))
+  const authToken = answer['auth_token']
+  if (typeof authToken !== 'string') throw new Refused('GET /token: the answer has no auth_token')
+  return authToken
+}
+
+async function submit(
+  url: string,
+  fields: Record<string, string>,
+  file: Buffer | undefined,
+  print: (line: string) => void,
+): Promise<Record<string, unknown>> {
+  const form = new FormData()
+  if (file !== undefined) form.append('file', new Blob([file]), 'try.bin') // the file first, as reproschema-ui sends it
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  return exchange('POST /submit', `${url}/submit`, { method: 'POST', body: form }, (answer) => print(`POST /submit: ${JSON.stringify(answer)}`))
+}
+
+async function exchange(
+  what: string,
+  url: string,
+  options: RequestInit,
+  show: (answer: Record<string, unknown>) => void,
+): Promise<Record<string, unknown>> {
+  const response = await fetch(url, options)
+  const text = await response.text()
+  const answer: unknown = parseJson(text)
+  if (typeof answer !== 'object' || answer === null) throw new Refused(`${what}: ${response.status} and no JSON object`)
+  if (!response.ok) throw new Refused(`${what}: ${response.status} ${text}`)
+  const object = answer as Record<string, unknown>
+  show(object)
+  return object
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function hold(answer: Record<string, unknown>, name: string, sent: string | Buffer, print: (line: string) => void): boolean {
+  const sha256 = createHash('sha256').update(sent).digest('hex')
+  const files: unknown[] = Array.isArray(answer['files']) ? answer['files'] : []
+  const found = files.find((file): file is { name: string; sha256: string } => {
+    return typeof file === 'object' && file !== null && 'name' in file && file.name === name && 'sha256' in file
+  })
+  const hasHeld = answer['status'] === 'accepted' && found?.sha256 === sha256
+  print(`${name}: ${hasHeld ? 'SHA-256 matches' : `SHA-256 should be ${sha256}, the answer says ${found?.sha256 ?? 'nothing of it'}`}`)
+  return hasHeld
+}
+
+function describe(error: unknown, url: string): string {
+  if (error instanceof Refused) return error.message
+  if (error instanceof TypeError) return `no answer from ${url}: ${error.cause instanceof Error ? error.cause.message || String(systemCode(error.cause)) : error.message}`
+  throw error
+}

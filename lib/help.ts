@@ -1,0 +1,20 @@
+import { SETTINGS, type Setting } from './settings.ts'
+
+/** Formats what `--help` prints. */
+export function formatHelp(): string {
+  const rows = Object.values(SETTINGS).map((row: Setting<unknown>) => ({
+    left: row.flag === undefined ? `(${row.variable})` : `--${row.flag} ${row.placeholder} (${row.variable})`,
+    right: `${row.description} [${row.fallback}]`,
+  }))
+  return [
+    'Usage: node dist/serve.js [serve] [OPTIONS]',
+    '       node dist/serve.js try --token TOKEN [--url http://localhost:8000]',
+    '',
+    'serve   receives the submissions of study apps and keeps them below the base directory',
+    'try     sends a test submission to a running server and checks its answers',
+    '',
+    'Each option may also be set by the environment variable beside it; [ ] is what holds without.',
+    ...rows.flatMap(({ left, right }) => [`  ${left}`, `      ${right}`]),
+    '  --help, --version',
+  ].join('\n')
+}

@@ -1,0 +1,39 @@
+import { STATUS_CODES } from 'node:http'
+import type { HttpError } from '../errors.ts'
+
+/** An answer before it is sent; `body` is sent as JSON. */
+export interface Reply {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: object
+}
+
+/** Header fields of every answer. No answer is to be kept: some hold tokens, and none is worth a stale copy. */
+export const COMMON_HEADERS = {
+  'Cache-Control': 'no-store',
+  'X-Content-Type-Options': 'nosniff',
+} as const
+
+/** Makes the answer to a request that is refused, or that failed. */
+export function formatRefusal(error: HttpError, requestId: string): Reply {
+  return {
+    status: error.httpStatus,
+    ...(error.httpStatus === 503 ? { headers: { 'Retry-After': '60' } } : {}), // RFC 9110 §10.2.3, in seconds
+    body: { status: error.status, code: error.code, message: error.message, request_id: requestId },
+  }
+}
+
+/** Writes a whole answer as it goes over the line, for connections that have no request to answer; it closes them. */
+export function formatRawReply(reply: Reply, headers: Readonly<Record<string, string>>): string {
+  const body = JSON.stringify(reply.body ?? {})
+  const all = {
+    ...headers,
+    ...reply.headers,
+    'Content-Type': 'application/json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    Date: new Date().toUTCString(),
+    Connection: 'close',
+  }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status] ?? ''}`, ...lines, '', body].join('\r\n')
+}

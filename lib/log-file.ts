@@ -1,0 +1,117 @@
+import { readdir, stat, type FileHandle } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { openForAppending, putInPlace, remove, SharedRun, writeWhole } from './durable.ts'
+import { systemCode } from './errors.ts'
+
+const KEEP = 10
+const MOST_WAITING_CHARACTERS = 8 * 1024 * 1024
+const DAY_MS = 24 * 3600 * 1000
+
+/**
+ * A log file that is turned every Monday (UTC): `console.log` becomes `console.log.2024-10-28`, and ten such are kept.
+ * Several processes may append to one. A log that cannot be written loses lines and says how many; it stops nothing else.
+ */
+export class LogFile {
+  readonly #path: string
+  readonly #writing = new SharedRun(() => this.#write())
+  #handle: FileHandle | undefined
+  #week = 0
+  #waiting: string[] = []
+  #waitingCharacters = 0
+  #lost = 0
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** Appends a line, some time soon. */
+  append(line: string): void {
+    if (this.#waitingCharacters > MOST_WAITING_CHARACTERS) {
+      this.#lost++
+      return
+    }
+    this.#waiting.push(`${line}\n`)
+    this.#waitingCharacters += line.length
+    void this.#writing.run()
+  }
+
+  /** Writes what is waiting and closes the file. */
+  async close(): Promise<void> {
+    await this.#writing.run()
+    await this.#reopen()
+  }
+
+  async #write(): Promise<void> {
+    const lines = this.#waiting
+    this.#waiting = []
+    this.#waitingCharacters = 0
+    if (lines.length === 0) return
+    try {
+      const handle = await this.#open()
+      if (this.#lost > 0) lines.unshift(`${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`)
+      await writeWhole(handle, [Buffer.from(lines.join(''))])
+      this.#lost = 0
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error
+      this.#lost += lines.length
+      await this.#reopen()
+    }
+  }
+
+  async #open(): Promise<FileHandle> {
+    const week = weekOf(Date.now())
+    if (this.#handle !== undefined && !(await this.#isCurrent(this.#handle))) await this.#reopen() // turned by another
+    if (this.#handle === undefined) {
+      this.#handle = await openForAppending(this.#path)
+      const { size, mtimeMs } = await this.#handle.stat()
+      this.#week = size === 0 ? week : weekOf(mtimeMs)
+    }
+    if (this.#week >= week) return this.#handle
+    await this.#turn()
+    this.#week = week
+    this.#handle = await openForAppending(this.#path)
+    return this.#handle
+  }
+
+  async #isCurrent(handle: FileHandle): Promise<boolean> {
+    try {
+      const [open, named] = await Promise.all([handle.stat(), stat(this.#path)])
+      return open.ino === named.ino
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return false
+      throw error
+    }
+  }
+
+  async #reopen(): Promise<void> {
+    const handle = this.#handle
+    this.#handle = undefined
+    await handle?.close()
+  }
+
+  async #turn(): Promise<void> {
+    await this.#reopen()
+    const monday = new Date((this.#week * 7 - 3) * DAY_MS).toISOString().slice(0, 10)
+    await linkUnderFreeName(this.#path, `${this.#path}.${monday}`)
+    await remove(this.#path)
+    const prefix = `${basename(this.#path)}.`
+    const turned = (await readdir(dirname(this.#path))).filter((entry) => entry.startsWith(prefix)).toSorted()
+    for (const entry of turned.slice(0, -KEEP)) await remove(join(dirname(this.#path), entry))
+  }
+}
+
+// Weeks since Monday, 29 December 1969: the epoch was a Thursday.
+function weekOf(ms: number): number {
+  return Math.floor((Math.floor(ms / DAY_MS) + 3) / 7)
+}
+
+async function linkUnderFreeName(path: string, name: string): Promise<void> {
+  for (let copy = 1; ; copy++) {
+    try {
+      return await putInPlace(path, copy === 1 ? name : `${name}-${copy}`)
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return // turned by another process at this moment
+      if (systemCode(error) !== 'EEXIST') throw error
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import { join } from 'node:path'
+import { LogFile } from './log-file.ts'
+
+/** What is said beside an event: never a token, never an answer, never a participant's words. */
+export type LogFields = Readonly<Record<string, string | number | undefined>>
+
+/** One answered request, for the access log. */
+export interface AccessLine {
+  readonly address: string
+  readonly method: string
+  readonly target: string
+  readonly httpVersion: string
+  readonly status: number
+  readonly bytes: number
+  readonly referer: string | undefined
+  readonly userAgent: string | undefined
+}
+
+/** The server's logs: `console.log` for events, `access.log` for requests, `error.log` for what we did wrong. */
+export class Log {
+  readonly #console: LogFile
+  readonly #access: LogFile
+  readonly #error: LogFile
+  readonly #print: (line: string) => void
+  readonly #isVerbose: boolean
+
+  /**
+   * @param print writes a line to standard output
+   * @param isVerbose whether standard output shows everything, as in development
+   */
+  constructor(directory: string, print: (line: string) => void, isVerbose: boolean) {
+    this.#console = new LogFile(join(directory, 'console.log'))
+    this.#access = new LogFile(join(directory, 'access.log'))
+    this.#error = new LogFile(join(directory, 'error.log'))
+    this.#print = print
+    this.#isVerbose = isVerbose
+  }
+
+  /** Says something to whoever started the server, as it stands. */
+  announce(line: string): void {
+    this.#print(line)
+    this.#console.append(line)
+  }
+
+  /** Notes an event. */
+  info(event: string, fields: LogFields = {}): void {
+    this.#say(`${new Date().toISOString()} INFO ${event}${formatFields(fields)}`)
+  }
+
+  /** Notes something that we did wrong, with its stack. */
+  error(event: string, error: unknown, fields: LogFields = {}): void {
+    const line = `${new Date().toISOString()} ERROR ${event}${formatFields({ ...fields, stack: describe(error) })}`
+    this.#say(line)
+    this.#error.append(line)
+  }
+
+  /** Notes a request in the combined log format, without the query: tokens travel there. */
+  access(line: AccessLine): void {
+    const request = `${line.method} ${hideSecrets(line.target.split('?')[0] ?? '')} HTTP/${line.httpVersion}`
+    const bytes = line.bytes === 0 ? '-' : String(line.bytes)
+    const text =
+      `${line.address} - - [${formatDate(new Date())}] "${plain(request)}" ${line.status} ${bytes} ` +
+      `"${plain(originOf(line.referer))}" "${plain(hideSecrets(line.userAgent ?? '-'))}"`
+    this.#access.append(text)
+    if (this.#isVerbose) this.#print(text)
+  }
+
+  /** Writes what is waiting. */
+  async close(): Promise<void> {
+    await Promise.all([this.#console.close(), this.#access.close(), this.#error.close()])
+  }
+
+  #say(line: string): void {
+    this.#console.append(line)
+    if (this.#isVerbose) this.#print(line)
+  }
+}
+
+function formatFields(fields: LogFields): string {
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined)
+  return given.map(([name, value]) => ` ${name}=${quote(String(value))}`).join('')
+}
+
+// Nothing from outside can begin a line of its own, or pass for another field.
+function quote(text: string): string {
+  return /^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text).replace(/[\u007f-\u009f\u2028\u2029]/g, '?')
+}
+
+function plain(text: string): string {
+  return text.replace(/[^\x20-\x7e]|["\\]/g, '?').slice(0, 500)
+}
+
+function hideSecrets(text: string): string {
+  return text.replace(/[0-9a-f]{32,}/gi, '(hidden)')
+}
+
+function originOf(referer: string | undefined): string {
+  return referer !== undefined && URL.canParse(referer) ? new URL(referer).origin : '-'
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause === undefined ? '' : `\ncaused by ${describe(error.cause)}`
+  return `${error.stack ?? error.message}${cause}`
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+// 01/Nov/2024:02:36:15 +0000
+function formatDate(date: Date): string {
+  const [year = '', month = '', day = ''] = date.toISOString().slice(0, 10).split('-')
+  return `${day}/${MONTHS[Number(month) - 1]}/${year}:${date.toISOString().slice(11, 19)} +0000`
+}

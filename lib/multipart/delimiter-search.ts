@@ -1,0 +1,159 @@
+import { HttpError } from '../errors.ts'
+import type { Cursor } from './cursor.ts'
+
+const CRLF = '\r\n'
+const CR = 0x0d
+const LF = 0x0a
+const DASH = 0x2d
+const SPACE = 0x20
+const TAB = 0x09
+const MAX_PADDING_BYTES = 1024
+
+/** What a search came upon: bytes that belong to no delimiter, or a delimiter read to its end. */
+export type Found = Buffer | 'delimiter' | 'close delimiter'
+
+/**
+ * Divides a stream into delimiters and what stands between them (RFC 2046 §5.1.1), wherever its chunks are cut.
+ *
+ * The only CR of a delimiter is its first byte, for a boundary has none. So no delimiter begins within another one, only
+ * the last CR of a chunk can begin one that the next chunk completes, and bytes that turn out to be none need no second
+ * look. Of a delimiter that is not complete only its length is kept.
+ */
+export class DelimiterSearch {
+  readonly #delimiter: Buffer
+  readonly #isDelimiterByte = new Uint8Array(256) // 1 for each byte that a delimiter has
+  #seen = CRLF.length // how much of the delimiter has been read and not been given out
+  #imagined = CRLF.length // how much of that was only imagined, see startAfterLineEnd
+  #padding = Buffer.alloc(0) // the blanks, or the one dash, that followed the whole of it
+  #paddingBytes = 0
+  #last: typeof CR | typeof DASH | undefined // the last byte read, where it asks for a certain next one
+
+  /** @param boundary as `parseBoundary` returns it */
+  constructor(boundary: string) {
+    this.#delimiter = Buffer.from(`${CRLF}--${boundary}`, 'latin1')
+    for (const byte of this.#delimiter) this.#isDelimiterByte[byte] = 1
+  }
+
+  /**
+   * Starts as if a CRLF had just been read, as the search does from the first: the line end before a delimiter may be
+   * the one of the empty line after a part header, when the part has no content, and is missing at the start of a body.
+   */
+  startAfterLineEnd(): void {
+    this.#seen = CRLF.length
+    this.#imagined = CRLF.length
+  }
+
+  /**
+   * Reads on and returns what comes next, or undefined where the rest of the chunk has been read.
+   * @throws HttpError `malformed_form` where a delimiter is followed by too many blanks
+   */
+  read(cursor: Cursor): Found | undefined {
+    let found: Found | undefined
+    while (found === undefined && cursor.at < cursor.chunk.length) {
+      if (this.#seen === 0) found = this.#search(cursor)
+      else if (this.#seen < this.#delimiter.length) found = this.#readDelimiter(cursor)
+      else found = this.#readLineEnd(cursor)
+    }
+    return found
+  }
+
+  /** Looks for a delimiter in the rest of the chunk, and returns what stands before it. */
+  #search(cursor: Cursor): Buffer | undefined {
+    const { chunk, at: start } = cursor
+    let at = chunk.indexOf(this.#delimiter, start)
+    while (at !== -1 && isRefuted(chunk, at + this.#delimiter.length)) {
+      at = chunk.indexOf(this.#delimiter, at + this.#delimiter.length)
+    }
+    const end = at === -1 ? this.#findBeginning(chunk, start) : at
+    this.#seen = at === -1 ? chunk.length - end : this.#delimiter.length
+    cursor.at = end + this.#seen
+    if (end === start) return undefined
+    return end - start === chunk.length ? chunk : chunk.subarray(start, end)
+  }
+
+  /** Returns where a delimiter begins that the end of the chunk cuts off, or the chunk's length. */
+  #findBeginning(chunk: Buffer, start: number): number {
+    const last = chunk[chunk.length - 1]
+    if (last === undefined || this.#isDelimiterByte[last] === 0) return chunk.length // most chunks of a recording
+    const first = Math.max(start, chunk.length - this.#delimiter.length + 1)
+    let at = chunk.length - 1
+    while (at >= first && chunk[at] !== CR) at--
+    if (at < first) return chunk.length
+    for (let next = at + 1; next < chunk.length; next++) {
+      if (chunk[next] !== this.#delimiter[next - at]) return chunk.length
+    }
+    return at
+  }
+
+  /** Reads on in a delimiter that an earlier chunk began; returns its bytes if it is none. */
+  #readDelimiter(cursor: Cursor): Buffer | undefined {
+    const { chunk } = cursor
+    while (cursor.at < chunk.length && this.#seen < this.#delimiter.length) {
+      if (chunk[cursor.at] !== this.#delimiter[this.#seen]) return this.#giveUp(0)
+      cursor.at++
+      this.#seen++
+    }
+    return undefined
+  }
+
+  /** Reads what follows a delimiter: two dashes, or blanks and a line end. After anything else it was none. */
+  #readLineEnd(cursor: Cursor): Found | undefined {
+    const { chunk } = cursor
+    while (cursor.at < chunk.length) {
+      const byte = chunk[cursor.at]
+      if (this.#last === CR) return byte === LF ? this.#accept(cursor, 'delimiter') : this.#giveUp(1)
+      if (this.#last === DASH) return byte === DASH ? this.#accept(cursor, 'close delimiter') : this.#giveUp(0)
+      if (byte === CR) this.#last = CR
+      else if (byte === DASH && this.#paddingBytes === 0) this.#hold((this.#last = DASH))
+      else if (byte === SPACE || byte === TAB) this.#hold(byte)
+      else return this.#giveUp(0)
+      cursor.at++
+    }
+    return undefined
+  }
+
+  #hold(byte: number): void {
+    if (this.#paddingBytes === MAX_PADDING_BYTES) {
+      throw new HttpError('malformed_form', { detail: 'a delimiter is followed by too many blanks' })
+    }
+    if (this.#padding.length === 0) this.#padding = Buffer.alloc(MAX_PADDING_BYTES)
+    this.#padding[this.#paddingBytes++] = byte
+  }
+
+  #accept<Kind extends Found>(cursor: Cursor, kind: Kind): Kind {
+    cursor.at++
+    this.#forget(0)
+    return kind
+  }
+
+  /** Gives out what was held for a delimiter, but for the CR at its end, if there is one: that may begin the next one. */
+  #giveUp(seen: 0 | 1): Buffer | undefined {
+    const held = this.#seen + this.#paddingBytes > this.#imagined ? this.#copyHeld() : undefined
+    this.#forget(seen)
+    return held
+  }
+
+  #copyHeld(): Buffer {
+    const delimiter = this.#delimiter.subarray(this.#imagined, this.#seen)
+    if (this.#paddingBytes === 0) return delimiter
+    return Buffer.concat([delimiter, this.#padding.subarray(0, this.#paddingBytes)])
+  }
+
+  #forget(seen: 0 | 1): void {
+    this.#seen = seen
+    this.#imagined = 0
+    this.#paddingBytes = 0
+    this.#last = undefined
+  }
+}
+
+/** Tells whether the bytes from `start` on show that the delimiter before them is none; the chunk's end shows nothing. */
+function isRefuted(chunk: Buffer, start: number): boolean {
+  const byte = chunk[start]
+  if (byte === DASH) return start + 1 < chunk.length && chunk[start + 1] !== DASH
+  let at = start
+  while ((chunk[at] === SPACE || chunk[at] === TAB) && at - start <= MAX_PADDING_BYTES) at++
+  const after = chunk[at]
+  if (after === CR) return at + 1 < chunk.length && chunk[at + 1] !== LF
+  return after !== undefined && after !== SPACE && after !== TAB
+}

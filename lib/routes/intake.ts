@@ -1,0 +1,224 @@
+import { isUtf8 } from 'node:buffer'
+import { HttpError } from '../errors.ts'
+import type { FormEvent, PartHead } from '../form-event.ts'
+import { JsonError, JsonText } from '../form/json-text.ts'
+import type { StagedPart } from '../store/publisher.ts'
+import type { StagedFile } from '../store/staged-file.ts'
+
+const MAX_TOKEN_BYTES = 1024
+const MAX_TEXT_BYTES = 64 * 1024 // of one text field in a receipt; a longer one is kept as a file
+
+/** Where the bytes of one part go. Both methods may return a promise that the sender has to wait for. */
+interface Sink {
+  write(bytes: Buffer): Promise<void> | undefined
+  end(): Promise<void> | undefined
+}
+
+/** What an intake works with. */
+export interface IntakeParts {
+  readonly stage: () => StagedFile
+  /** Is told of the form's auth token; the sender waits until it has been checked. */
+  readonly onToken: (authToken: string) => Promise<void>
+  /** Whether the fields of the form are JSON texts, as in a JSON body. */
+  readonly isJson: boolean
+  readonly maxFieldBytes: number
+}
+
+/**
+ * Takes in the parts of one form: files and answers go to the staging directory, other text fields are kept in memory.
+ * Memory is bounded, whatever the form.
+ */
+export class Intake {
+  readonly #parts: IntakeParts
+  readonly #staged: StagedFile[] = []
+  readonly #files: StagedPart[] = []
+  readonly #fields: { name: string; value: string }[] = []
+  readonly #once = new Set<string>()
+  #sink: Sink | undefined
+  #fieldBytes = 0
+  #finishing: Promise<void> = Promise.resolve()
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts
+  }
+
+  /** Takes the next events of the form; a promise asks the sender to wait. */
+  take(events: Iterable<FormEvent>): Promise<void> | undefined {
+    const waits: Promise<void>[] = []
+    for (const event of events) {
+      const wait = this.#receive(event)
+      if (wait === undefined) continue
+      wait.catch(() => undefined) // should a later event throw before anybody awaits it
+      waits.push(wait)
+    }
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
+  }
+
+  /** Fulfils when every file is durable in the staging directory; gives what the form held. */
+  async finish(): Promise<{ files: readonly StagedPart[]; fields: readonly { name: string; value: string }[] }> {
+    await this.#finishing
+    return { files: this.#files, fields: this.#fields }
+  }
+
+  /** Removes everything that was staged. */
+  async discard(): Promise<void> {
+    await Promise.allSettled([this.#finishing])
+    await Promise.all(this.#staged.map((file) => file.discard()))
+  }
+
+  #receive(event: FormEvent): Promise<void> | undefined {
+    switch (event.type) {
+      case 'part':
+        this.#sink = this.#sinkFor(event.head)
+        return undefined
+      case 'data':
+        return this.#sink?.write(event.bytes)
+      case 'end':
+        return this.#sink?.end()
+    }
+  }
+
+  #sinkFor(head: PartHead): Sink {
+    if (head.filename !== undefined) {
+      if (head.name === 'auth_token') throw new HttpError('malformed_form', { detail: 'auth_token is a file' })
+      return this.#fileSink(head, head.filename)
+    }
+    if (head.name === 'auth_token' || head.name === 'responses') {
+      if (this.#once.has(head.name)) throw new HttpError('repeated_field')
+      this.#once.add(head.name)
+      return head.name === 'responses' ? this.#answersSink() : this.#tokenSink()
+    }
+    return this.#textSink(head.name)
+  }
+
+  // A file input that nobody filled comes with an empty name and no bytes (HTML, "constructing the entry list").
+  #fileSink(head: PartHead, filename: string): Sink {
+    let file = filename === '' ? undefined : this.#stage()
+    return {
+      write: (bytes) => {
+        file ??= this.#stage()
+        return file.write(bytes)
+      },
+      end: () => {
+        if (file === undefined) return undefined
+        return this.#keep(file, { isAnswers: false, field: head.name, name: filename, mediaType: head.mediaType })
+      },
+    }
+  }
+
+  #answersSink(): Sink {
+    const file = this.#stage()
+    const text = new JsonText()
+    return {
+      write: (bytes) => {
+        this.#count(bytes)
+        checkResponses(() => text.push(bytes))
+        return file.write(bytes)
+      },
+      end: () => {
+        checkResponses(() => text.finish())
+        const mediaType = 'application/json'
+        return this.#keep(file, { isAnswers: true, field: 'responses', name: 'messages.json', mediaType })
+      },
+    }
+  }
+
+  #tokenSink(): Sink {
+    const gathered = new Gathered()
+    return {
+      write: (bytes) => {
+        this.#count(bytes)
+        gathered.add(bytes)
+        if (gathered.bytes > MAX_TOKEN_BYTES) throw new HttpError('unauthorized_token', { detail: 'too long' })
+        return undefined
+      },
+      end: () => this.#parts.onToken(parseToken(gathered.text(), this.#parts.isJson)),
+    }
+  }
+
+  #textSink(name: string): Sink {
+    const gathered = new Gathered()
+    let file: StagedFile | undefined
+    return {
+      write: (bytes) => {
+        this.#count(bytes)
+        if (file !== undefined) return file.write(bytes)
+        gathered.add(bytes)
+        if (gathered.bytes <= MAX_TEXT_BYTES) return undefined
+        file = this.#stage()
+        return file.write(gathered.take())
+      },
+      end: () => {
+        if (file === undefined) {
+          this.#fields.push({ name, value: parseText(gathered.text(), this.#parts.isJson) })
+          return undefined
+        }
+        const [extension, mediaType] = this.#parts.isJson ? ['json', 'application/json'] : ['txt', 'text/plain']
+        return this.#keep(file, { isAnswers: false, field: name, name: `${name || 'field'}.${extension}`, mediaType })
+      },
+    }
+  }
+
+  #stage(): StagedFile {
+    const file = this.#parts.stage()
+    this.#staged.push(file)
+    return file
+  }
+
+  // One after another: a thousand small files in one chunk must not take a thousand descriptors.
+  #keep(file: StagedFile, description: Omit<StagedPart, 'path' | 'bytes' | 'sha256'>): Promise<void> {
+    this.#finishing = this.#finishing.then(async () => {
+      const content = await file.finish()
+      this.#files.push({ path: file.path, ...description, ...content })
+    })
+    return this.#finishing
+  }
+
+  #count(bytes: Buffer): void {
+    this.#fieldBytes += bytes.length
+    if (this.#fieldBytes > this.#parts.maxFieldBytes) throw new HttpError('fields_too_large')
+  }
+}
+
+/** Bytes of a short text that come in pieces. */
+class Gathered {
+  bytes = 0
+  #pieces: Buffer[] = []
+
+  add(piece: Buffer): void {
+    this.bytes += piece.length
+    this.#pieces.push(piece)
+    if (this.#pieces.length >= 256) this.#pieces = [Buffer.concat(this.#pieces)] // a piece may be one byte
+  }
+
+  take(): Buffer {
+    const joined = Buffer.concat(this.#pieces)
+    this.#pieces = []
+    return joined
+  }
+
+  text(): string {
+    const joined = this.take()
+    if (!isUtf8(joined)) throw new HttpError('malformed_text')
+    return joined.toString()
+  }
+}
+
+function checkResponses(check: () => void): void {
+  try {
+    check()
+  } catch (error) {
+    throw error instanceof JsonError ? new HttpError('invalid_responses', { cause: error }) : error
+  }
+}
+
+function parseToken(text: string, isJson: boolean): string {
+  const value: unknown = isJson ? JSON.parse(text) : text
+  if (typeof value !== 'string') throw new HttpError('unauthorized_token', { detail: 'not a string' })
+  return value
+}
+
+// A string is kept as its text; any other JSON value as it was spelled: reading and writing a number may change it.
+function parseText(text: string, isJson: boolean): string {
+  return isJson && text.startsWith('"') ? String(JSON.parse(text)) : text
+}

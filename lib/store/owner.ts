@@ -1,0 +1,65 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { systemCode } from '../errors.ts'
+
+/** Which process something on disk belongs to, in words that another process can check. */
+export interface Owner {
+  readonly host: string
+  /** The kernel's boot and PID namespace: only within both does a process id mean anything to another process. */
+  readonly boot: string
+  readonly namespace: string
+  readonly pid: number
+  /** When the process began, in clock ticks since the boot: process ids are used again. */
+  readonly began: string
+}
+
+/** Describes this process. */
+export function describeSelf(): Owner {
+  return {
+    host: hostname(),
+    boot: orEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
+    namespace: orEmpty(() => readlinkSync('/proc/self/ns/pid')),
+    pid: process.pid,
+    began: beginningOf(process.pid),
+  }
+}
+
+/** Reads the description of an owner, or gives undefined where the text is none. */
+export function parseOwner(text: string): Owner | undefined {
+  const parsed: unknown = parseJson(text)
+  if (typeof parsed !== 'object' || parsed === null) return undefined
+  const { host, boot, namespace, pid, began } = parsed as Partial<Record<keyof Owner, unknown>>
+  if (typeof host !== 'string' || typeof boot !== 'string' || typeof namespace !== 'string') return undefined
+  if (typeof pid !== 'number' || typeof began !== 'string') return undefined
+  return { host, boot, namespace, pid, began }
+}
+
+/** Says whether the owner still runs; undefined where this process cannot know. */
+export function isRunning(owner: Owner, self: Owner): boolean | undefined {
+  const isNear = owner.host === self.host && owner.boot === self.boot && owner.namespace === self.namespace
+  if (!isNear || self.began === '') return undefined
+  return beginningOf(owner.pid) === owner.began
+}
+
+// proc(5): field 22 of /proc/PID/stat; the second field, the command, may itself hold blanks and parentheses.
+function beginningOf(pid: number): string {
+  const stat = orEmpty(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+}
+
+function orEmpty(read: () => string): string {
+  try {
+    return read()
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return '' // not Linux, or no such process
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined // cut off when its writer was killed
+  }
+}

@@ -1,0 +1,27 @@
+/** One stored file, as its receipt describes it. */
+export interface ReceiptFile {
+  /** The name of the form's field it came in. */
+  readonly field: string
+  /** The name it was given by the sender. */
+  readonly name: string
+  /** Its name in the project's directory. */
+  readonly stored_as: string
+  readonly media_type?: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** The record of what was promised to a sender: one line of a receipts file, written before the answer. */
+export interface Receipt {
+  /** 32 hex digits, also in the answer. */
+  readonly id: string
+  /** RFC 3339 in UTC, to the microsecond: the same moment as the stamp in the files' names. */
+  readonly received_at: string
+  readonly project: string
+  /** SHA-256 of the auth token. */
+  readonly token_sha256: string
+  readonly participant?: string
+  /** The form's other text fields, in the order in which they came. */
+  readonly fields: readonly { readonly name: string; readonly value: string }[]
+  readonly files: readonly ReceiptFile[]
+}

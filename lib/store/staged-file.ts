@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
+import { remove, writeWhole } from '../durable.ts'
+
+const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
+const MOST_CHUNKS = 256 // held one by one; more are joined, since a chunk of one byte costs a hundred in memory
+
+/** What a staged file holds. */
+export interface Content {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/**
+ * A file that is still arriving. Its bytes are gathered, written in large pieces and hashed on the way; at most two
+ * pieces are in memory, whatever the size of the file.
+ */
+export class StagedFile {
+  readonly path: string
+  readonly #create: (path: string) => Promise<FileHandle>
+  readonly #hash = createHash('sha256')
+  #handle: FileHandle | undefined
+  #chunks: Buffer[] = []
+  #waitingBytes = 0
+  #bytes = 0
+  #flush: Promise<void> | undefined
+  #finish: Promise<Content> | undefined
+
+  /** @param create makes the file, when enough bytes have gathered */
+  constructor(path: string, create: (path: string) => Promise<FileHandle>) {
+    this.path = path
+    this.#create = create
+  }
+
+  /** Takes the next bytes. Returns a promise where the sender should wait until the disk has caught up. */
+  write(bytes: Buffer): Promise<void> | undefined {
+    this.#hash.update(bytes)
+    this.#bytes += bytes.length
+    this.#waitingBytes += bytes.length
+    this.#chunks.push(bytes)
+    if (this.#chunks.length >= MOST_CHUNKS) this.#chunks = [Buffer.concat(this.#chunks)]
+    if (this.#waitingBytes < WRITE_BYTES) return undefined
+    if (this.#flush !== undefined) return this.#flush
+    this.#startFlush()
+    return undefined
+  }
+
+  /** Writes what is left and syncs the file: its content is durable, its name is not yet. */
+  finish(): Promise<Content> {
+    this.#finish ??= this.#finishOnce()
+    return this.#finish
+  }
+
+  /** Removes the file and everything it holds; may be called at any time, and more than once. */
+  async discard(): Promise<void> {
+    this.#chunks = []
+    await Promise.allSettled([this.#flush, this.#finish]) // a failure was told to whoever waited for it
+    await this.#close()
+    await remove(this.path)
+  }
+
+  async #finishOnce(): Promise<Content> {
+    await this.#flush
+    await this.#writeOut()
+    await this.#handle?.sync()
+    await this.#close()
+    return { bytes: this.#bytes, sha256: this.#hash.digest('hex') }
+  }
+
+  #startFlush(): void {
+    const flush = this.#writeOut()
+    this.#flush = flush
+    const settled = () => {
+      if (this.#flush === flush) this.#flush = undefined
+    }
+    flush.then(settled, () => undefined) // a failed flush stays, for `write` or `finish` to tell of
+  }
+
+  async #writeOut(): Promise<void> {
+    const chunks = this.#chunks
+    this.#chunks = []
+    this.#waitingBytes = 0
+    this.#handle ??= await this.#create(this.path)
+    await writeWhole(this.#handle, chunks)
+  }
+
+  async #close(): Promise<void> {
+    const handle = this.#handle
+    this.#handle = undefined
+    await handle?.close()
+  }
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { startApp, type App } from './lib/app.ts'
+import { attempt } from './lib/commands/try.ts'
+import { ConfigError, readConfig } from './lib/config.ts'
+import { formatHelp } from './lib/help.ts'
+import { systemCode } from './lib/errors.ts'
+
+const EXIT_FAILURE = 1
+const EXIT_USAGE = 2
+
+process.umask(0o077)
+process.stdout.on('error', () => undefined) // a closed pipe must not end the server
+process.stderr.on('error', () => undefined)
+process.on('SIGXFSZ', () => undefined) // a file-size limit is then an error of `write`, as a full disk is
+
+await main(process.argv.slice(2))
+
+async function main(args: readonly string[]): Promise<void> {
+  const [command, ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
+  if (rest.includes('--help') || command === 'help') return print(formatHelp())
+  if (rest.includes('--version')) return print(readVersion())
+  try {
+    if (command === 'serve') await serve(rest)
+    else if (command === 'try') process.exitCode = await attempt(rest, print)
+    else fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
+  } catch (error) {
+    if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
+    else if (systemCode(error) === undefined) throw error
+    else fail(EXIT_FAILURE, [error instanceof Error ? error.message : String(error)])
+  }
+}
+
+async function serve(args: readonly string[]): Promise<void> {
+  const config = readConfig(args, process.env)
+  try {
+    const app = await startApp(config, print)
+    stopOnSignal(app)
+    process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
+    process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
+  } catch (error) {
+    fail(EXIT_FAILURE, [describeFailedStart(error, config)])
+  }
+}
+
+function stopOnSignal(app: App): void {
+  let isStopping = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (isStopping) return process.exit(EXIT_FAILURE) // asked twice: at once
+      isStopping = true
+      app.stop().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          app.log.error('stop failed', error)
+          process.exit(EXIT_FAILURE)
+        },
+      )
+    })
+  }
+}
+
+function describeFailedStart(error: unknown, config: { host: string; port: number; basedir: string }): string {
+  const code = systemCode(error)
+  const reason = error instanceof Error ? error.message : String(error)
+  if (code === 'EADDRINUSE') return `Port ${config.port} on ${config.host} is taken by another program. Set PORT or --port to a free one.`
+  if (error instanceof Error && 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'getaddrinfo')) {
+    return `Cannot listen on ${config.host} port ${config.port}: ${reason}`
+  }
+  return `Cannot use the base directory ${config.basedir}: ${reason}`
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+function fail(exitCode: number, lines: readonly string[]): void {
+  for (const line of lines) process.stderr.write(`${line}\n`)
+  process.exitCode = exitCode
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8') // beside dist/, where this file runs
+  const { version } = JSON.parse(text) as { version: string }
+  return version
+}
