@@ -1,0 +1,236 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, relative, resolve } from 'node:path'
+import type { TestContext } from 'node:test'
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+/** The program that users run, built by `npm run build`. */
+export const PROGRAM = join(ROOT, 'dist', 'serve.js')
+
+/** The admin token of every server a test starts, unless the test wants another. */
+export const ADMIN_TOKEN = '0123456789abcdef0123456789abcdef'
+
+/** A server under test: the real program in a process of its own. */
+export interface Running {
+  readonly url: string
+  readonly port: number
+  readonly basedir: string
+  readonly process: ChildProcess
+  /** What the server has printed so far. */
+  output(): string
+  /** Sends a signal and gives the exit code (or the signal's name) when the process has ended. */
+  stop(signal?: NodeJS.Signals): Promise<number | string>
+}
+
+/** How a server under test is started. */
+export interface StartOptions {
+  readonly basedir?: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly args?: readonly string[]
+  /** A command that runs the server, such as `strace -f -o FILE`. */
+  readonly through?: readonly string[]
+}
+
+/** Makes a directory that is removed after the test. */
+export async function temporaryDirectory(t: TestContext): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'reproschema-test-'))
+  t.after(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Starts the server on a free port and a new base directory; both are gone after the test. */
+export async function startServer(t: TestContext, options: StartOptions = {}): Promise<Running> {
+  const basedir = options.basedir ?? (await temporaryDirectory(t))
+  const child = spawnServer({ ...options, basedir })
+  let output = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (output += text))
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (output += text))
+  const ended = new Promise<number | string>((done) => child.once('exit', (code, signal) => done(code ?? signal ?? '')))
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
+    // A server that runs through another program is in a process group with it.
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) kill(-child.pid, signal)
+    return ended
+  }
+  t.after(() => stop('SIGKILL'))
+  const port = await portOf(() => output, ended)
+  return { url: `http://127.0.0.1:${port}`, port, basedir, process: child, output: () => output, stop }
+}
+
+/** Runs the program until it ends by itself; for `--help`, bad settings and `try`. */
+export function runProgram(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd: string = tmpdir()) {
+  return spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', env: environment(env), cwd, timeout: 30_000 })
+}
+
+function spawnServer({ basedir = '', env = {}, args = [], through = [] }: StartOptions): ChildProcess {
+  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, ...args]
+  const settings = {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    REPROSCHEMA_BACKEND_BASEDIR: basedir,
+    REPROSCHEMA_BACKEND_TOKEN: ADMIN_TOKEN,
+    ...env,
+  }
+  return spawn(command, rest, { env: environment(settings), detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+// Nothing of the developer's own environment may reach the server.
+function environment(settings: Readonly<Record<string, string>>): Record<string, string> {
+  return { PATH: process.env['PATH'] ?? '', HOME: tmpdir(), ...settings }
+}
+
+async function portOf(output: () => string, ended: Promise<number | string>): Promise<number> {
+  let exit: number | string | undefined
+  void ended.then((code) => (exit = code))
+  for (;;) {
+    const port = /^Listening on http:\/\/.*:(\d+)$/m.exec(output())?.[1]
+    if (port !== undefined) return Number(port)
+    if (exit !== undefined) throw new Error(`the server ended with ${exit}:\n${output()}`)
+    await sleep(5)
+  }
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
+  }
+}
+
+/** Waits. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms))
+}
+
+/** Waits until something holds; throws what it waited for after `seconds`. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, seconds = 20): Promise<void> {
+  const end = performance.now() + seconds * 1000
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`still not after ${seconds} s: ${what}`)
+    await sleep(20)
+  }
+}
+
+/** Asks for an auth token. */
+export async function askToken(server: { url: string }, parameters: Record<string, string> = {}): Promise<string> {
+  const query = new URLSearchParams({ token: ADMIN_TOKEN, project: 'study', ...parameters })
+  const response = await fetch(`${server.url}/token?${query}`)
+  const answer = (await response.json()) as { auth_token: string }
+  if (response.status !== 200) throw new Error(`no token: ${JSON.stringify(answer)}`)
+  return answer.auth_token
+}
+
+/** An answer, read to its end. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  readonly json: Record<string, unknown>
+}
+
+/** One file of an answer to a submission. */
+export interface StoredFile {
+  readonly name: string
+  readonly stored_as: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** Sends a request and reads the answer. Redirects are given as they are. */
+export async function request(url: string, options: RequestInit = {}): Promise<Answer> {
+  const response = await fetch(url, { redirect: 'manual', ...options })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, text, json: parseObject(text) }
+}
+
+/** What a form holds: text, or the content and name of a file. */
+export type Entry = readonly [name: string, value: string] | readonly [name: string, content: Uint8Array, filename: string]
+
+/** Submits a form as a browser does; entries keep their order. */
+export function submitForm(server: { url: string }, entries: readonly Entry[], headers: Record<string, string> = {}): Promise<Answer> {
+  const form = new FormData()
+  for (const [name, value, filename] of entries) {
+    if (typeof value === 'string') form.append(name, value)
+    else form.append(name, new Blob([value]), filename)
+  }
+  return request(`${server.url}/submit`, { method: 'POST', body: form, headers })
+}
+
+/** The files that an answer says were stored. */
+export function filesOf(answer: Answer): StoredFile[] {
+  return (answer.json['files'] ?? []) as StoredFile[]
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** Sends bytes as they are over a connection of its own, and gives what came back until the server closed it. */
+export async function sendRaw(
+  port: number,
+  pieces: string | Buffer | readonly (string | Buffer)[],
+  options: { half?: boolean; pauseMs?: number } = {},
+): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  const received = readAll(socket)
+  const list = typeof pieces === 'string' || Buffer.isBuffer(pieces) ? [pieces] : pieces
+  for (const piece of list) {
+    socket.write(typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
+    if (options.pauseMs !== undefined) await sleep(options.pauseMs)
+  }
+  if (options.half === true) socket.end()
+  return received
+}
+
+/** Reads everything a socket gives until it is closed; a reset ends it too. */
+export function readAll(socket: Socket): Promise<string> {
+  return new Promise((done) => {
+    const chunks: Buffer[] = []
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.on('error', () => undefined)
+    socket.on('close', () => done(Buffer.concat(chunks).toString('latin1')))
+  })
+}
+
+/** The files below a directory, as sorted paths relative to it. */
+export async function listFiles(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name))
+  return files.map((path) => relative(directory, path)).toSorted()
+}
+
+/** The files that participants sent: what is in the projects' directories and in staging, without the owner's notes. */
+export async function listUploads(basedir: string): Promise<string[]> {
+  return (await listFiles(join(basedir, 'uploads'))).filter((path) => !path.endsWith('/owner.json'))
+}
+
+/** The receipts of a project, parsed, in the order of their files and lines. */
+export async function readReceipts(basedir: string, project: string): Promise<Record<string, unknown>[]> {
+  const directory = join(basedir, 'receipts', project)
+  const receipts: Record<string, unknown>[] = []
+  for (const file of await listFiles(directory)) {
+    const lines = (await readFile(join(directory, file), 'utf8')).split('\n').filter((line) => line !== '')
+    receipts.push(...lines.map((line) => JSON.parse(line) as Record<string, unknown>))
+  }
+  return receipts
+}
+
+/**
+ * Says whether a program that a test meets as a peer is installed; where it is not the test is skipped, naming the
+ * Debian package, and under `CI=true` it fails.
+ */
+export function needs(t: TestContext, program: string, debianPackage: string): boolean {
+  if (spawnSync('sh', ['-c', 'command -v "$0"', program]).status === 0) return true
+  const message = `${program} is missing: install the Debian package ${debianPackage}`
+  if (process.env['CI'] === 'true') throw new Error(message)
+  t.skip(message)
+  return false
+}
