@@ -9,6 +9,7 @@ import { Cors } from './http/cors.ts'
 import { Router } from './http/router.ts'
 import { HttpServer, type Answered } from './http/server.ts'
 import { Log } from './log.ts'
+import { Allowance } from './routes/allowance.ts'
 import { register } from './routes/register.ts'
 import { root } from './routes/root.ts'
 import { submit } from './routes/submit.ts'
@@ -37,7 +38,7 @@ export async function startApp(config: Config, print: (line: string) => void): P
   await mkdir(config.basedir, { recursive: true, mode: 0o700 })
   for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
   const log = new Log(layout.logs, print, config.isDevelopment)
-  const store = new Store(layout, directories, randomBytes(4).toString('hex'))
+  const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
   await store.open()
@@ -50,10 +51,11 @@ export async function startApp(config: Config, print: (line: string) => void): P
       '/': { GET: root },
       '/token': { GET: token({ adminToken, grants, clients, log }) },
       '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
-      '/submit': { POST: submit({ grants, store, log, limits: config }) },
+      '/submit': { POST: submit({ grants, store, log, limits: config, allowance: new Allowance(config) }) },
     }),
     cors: new Cors(config.corsOrigins),
     idleSeconds: config.idleSeconds,
+    maxConnections: config.maxConnections,
     onAnswered: (answered) => note(log, answered),
   })
   const address = await server.listen(config.host, config.port)

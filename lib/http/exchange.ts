@@ -36,15 +36,24 @@ export class Exchange {
     this.#expectsContinue = parts.expectsContinue
   }
 
+  /** The IP address that the request came from. */
+  get address(): string {
+    return this.request.socket.remoteAddress ?? '-'
+  }
+
   /** The length that the client has announced, in bytes, or undefined where it sends chunks. */
   get declaredBytes(): number | undefined {
     const length = this.request.headers['content-length']
     return length === undefined ? undefined : Number(length)
   }
 
-  /** Hands the body to `take`; see `readBody`. A declared length over the limit is refused before a byte is read. */
-  async read(take: Take, limitBytes: number): Promise<void> {
+  /** Throws `request_too_large` where the client has announced more than `limitBytes`: before a byte is read. */
+  refuseLongerThan(limitBytes: number): void {
     if ((this.declaredBytes ?? 0) > limitBytes) throw new HttpError('request_too_large')
+  }
+
+  /** Hands the body to `take`; see `readBody`. */
+  async read(take: Take, limitBytes: number): Promise<void> {
     if (this.#expectsContinue) this.#response.writeContinue() // RFC 9110 §10.1.1
     await readBody(this.request, take, { bytes: limitBytes, idleSeconds: this.#idleSeconds }, this.#signal)
   }

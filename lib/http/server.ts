@@ -31,6 +31,7 @@ export interface HttpServerParts {
   readonly router: Router
   readonly cors: Cors
   readonly idleSeconds: number
+  readonly maxConnections: number
   readonly onAnswered: (answered: Answered) => void
 }
 
@@ -100,6 +101,9 @@ export class HttpServer {
   }
 
   #connect(socket: Socket): void {
+    if (this.#connections.size >= this.#parts.maxConnections) {
+      return this.#refuseRaw(socket, new HttpError('too_busy', { detail: 'connections' }))
+    }
     const connection: Connection = { turn: Promise.resolve(), isClosing: false, current: undefined }
     this.#connections.set(socket, connection)
     socket.on('close', () => {

@@ -33,6 +33,11 @@ export class Permission {
     this.#grant ??= await this.#grants.check(authToken, this.#beganAtMs)
   }
 
+  /** Says whether a good token came. */
+  get isGranted(): boolean {
+    return this.#grant !== undefined
+  }
+
   /** Gives what was granted; throws `unauthorized` where no token came. */
   require(): Grant {
     if (this.#grant === undefined) throw new HttpError('unauthorized')

@@ -12,8 +12,11 @@ import { parseBoundary } from '../multipart/boundary.ts'
 import { MultipartParser } from '../multipart/parser.ts'
 import type { Receipt } from '../store/receipt.ts'
 import type { Store } from '../store/store.ts'
+import type { Allowance, Share } from './allowance.ts'
 import { Intake } from './intake.ts'
 import { Permission } from './permission.ts'
+
+const SPACE_CHECK_BYTES = 8 * 1024 * 1024 // others write too, and a chunked body has no declared length
 
 /** What `/submit` works with. */
 export interface SubmitParts {
@@ -21,6 +24,7 @@ export interface SubmitParts {
   readonly store: Store
   readonly log: Log
   readonly limits: SubmitLimits
+  readonly allowance: Allowance
 }
 
 /** How large a submission may be. */
@@ -36,21 +40,30 @@ export interface SubmitLimits {
 export function submit(parts: SubmitParts): Handler {
   return async (exchange) => {
     const form = chooseForm(exchange, parts.limits)
+    exchange.refuseLongerThan(form.limitBytes)
     const permission = new Permission(parts.grants, exchange.beganAtMs)
     await permission.presentHead(exchange)
+    await parts.store.requireSpace(exchange.declaredBytes ?? 0)
+    const share = parts.allowance.begin(exchange.address)
+    const onToken = async (authToken: string) => {
+      await permission.present(authToken)
+      share.release()
+    }
+    if (permission.isGranted) share.release()
     const intake = new Intake({
       stage: () => parts.store.stage(),
-      onToken: (authToken) => permission.present(authToken),
+      onToken,
       isJson: form.isJson,
       maxFieldBytes: parts.limits.maxFieldBytes,
     })
     try {
-      await exchange.read((chunk) => intake.take(form.parser.push(chunk)), form.limitBytes)
-      await intake.take(form.parser.finish())
+      await receive(parts, exchange, form, intake, share)
       return await keep(parts, exchange, permission.require(), intake)
     } catch (error) {
       await intake.discard()
       throw error
+    } finally {
+      share.end()
     }
   }
 }
@@ -81,11 +94,25 @@ function chooseForm({ request }: Exchange, limits: SubmitLimits): Form {
   }
 }
 
+async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intake: Intake, share: Share): Promise<void> {
+  let uncheckedBytes = 0
+  const take = (chunk: Buffer): Promise<void> | undefined => {
+    share.add(chunk.length)
+    uncheckedBytes += chunk.length
+    const wait = intake.take(form.parser.push(chunk))
+    if (uncheckedBytes < SPACE_CHECK_BYTES) return wait
+    uncheckedBytes = 0
+    return Promise.all([wait, parts.store.requireSpace(0)]).then(() => undefined)
+  }
+  await exchange.read(take, form.limitBytes)
+  await intake.take(form.parser.finish())
+}
+
 async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, intake: Intake): Promise<Reply> {
   const { files, fields } = await intake.finish()
   const { project, participant, tokenSha256 } = grant
-  const receipt = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
-  parts.log.info('accepted', {
+  const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
+  parts.log.info(isRepeated ? 'repeated' : 'accepted', {
     request: exchange.id,
     submission: receipt.id,
     project,
@@ -93,7 +120,7 @@ async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, intake
     files: receipt.files.length,
     bytes: receipt.files.reduce((sum, file) => sum + file.bytes, 0),
   })
-  return { status: 200, body: formatAccepted(receipt) }
+  return { status: 200, body: { ...formatAccepted(receipt), ...(isRepeated ? { repeated: true } : {}) } }
 }
 
 function formatAccepted(receipt: Receipt): object {

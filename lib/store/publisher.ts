@@ -72,6 +72,19 @@ export class Publisher {
     }
   }
 
+  /** Says whether every file of a receipt lies where it says. */
+  async isInPlace(receipt: Receipt): Promise<boolean> {
+    const directory = this.#layout.responsesOf(receipt.project)
+    const found = await Promise.all(receipt.files.map((file) => sizeOf(join(directory, file.stored_as))))
+    return receipt.files.every((file, index) => found[index] === file.bytes)
+  }
+
+  /** Writes the receipt of a submission whose files another receipt has already promised. */
+  async noteRepeat(submission: Submission, first: Receipt): Promise<void> {
+    const receipt = formatReceipt({ ...submission, files: [] }, this.#clock.next())
+    await this.#receipts.append({ ...receipt, repeats: first.id })
+  }
+
   /** Completes the publishes that a dead process had begun. */
   async complete(abandoned: Abandoned): Promise<number> {
     const intents = (await readdir(abandoned.path)).filter((entry) => entry.endsWith(INTENT))
@@ -175,6 +188,15 @@ async function linkUnlessDone({ from, to }: { from: string; to: string }): Promi
     if (systemCode(error) !== 'EEXIST') throw error
     const [staged, stored] = await Promise.all([stat(from), stat(to)])
     return staged.ino === stored.ino && staged.dev === stored.dev ? 'linked' : 'conflict'
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -24,4 +24,6 @@ export interface Receipt {
   /** The form's other text fields, in the order in which they came. */
   readonly fields: readonly { readonly name: string; readonly value: string }[]
   readonly files: readonly ReceiptFile[]
+  /** Where the same files came again and were not stored twice: the id of the first receipt, which names them. */
+  readonly repeats?: string
 }

@@ -1,8 +1,10 @@
-import { Directories, remove } from '../durable.ts'
+import { remove, type Directories } from '../durable.ts'
+import { FreeSpace } from './free-space.ts'
 import type { Layout } from './layout.ts'
 import { Publisher, type Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 import { Receipts } from './receipts.ts'
+import { Repeats } from './repeats.ts'
 import type { StagedFile } from './staged-file.ts'
 import { Staging } from './staging.ts'
 import { StampClock } from './stamp.ts'
@@ -14,9 +16,14 @@ export class Store {
   readonly #staging: Staging
   readonly #receipts: Receipts
   readonly #publisher: Publisher
+  readonly #repeats = new Repeats()
+  readonly #freeSpace: FreeSpace
 
-  /** @param processId 8 hex digits that no other process on this base directory has */
-  constructor(layout: Layout, directories: Directories, processId: string) {
+  /**
+   * @param processId 8 hex digits that no other process on this base directory has
+   * @param reserveBytes free space that no upload may take; see `FreeSpace`
+   */
+  constructor(layout: Layout, directories: Directories, processId: string, reserveBytes: number | undefined) {
     const clock = new StampClock()
     const processName = `${clock.next().basic}-${processId}`
     const staging = new Staging(layout.staging, processName, directories)
@@ -25,6 +32,7 @@ export class Store {
     this.#directories = directories
     this.#staging = staging
     this.#receipts = receipts
+    this.#freeSpace = new FreeSpace(layout.basedir, reserveBytes)
     this.#publisher = new Publisher({ layout, directories, clock, staging, receipts })
   }
 
@@ -56,11 +64,24 @@ export class Store {
     return this.#staging.stage()
   }
 
-  /** Publishes a submission whose files are finished; when the promise is fulfilled all of it is durable. */
-  async publish(submission: Submission): Promise<Receipt> {
-    const receipt = await this.#publisher.publish(submission)
+  /** Throws `insufficient_storage` where so many more bytes would reach into the reserve of free space. */
+  requireSpace(bytes: number): Promise<void> {
+    return this.#freeSpace.require(bytes)
+  }
+
+  /**
+   * Publishes a submission whose files are finished; when the promise is fulfilled all of it is durable.
+   * Files that are known to be stored already, under the same token and names, are not stored again: then the first
+   * receipt is given, and a receipt of its own says that they came again.
+   */
+  async publish(submission: Submission): Promise<{ receipt: Receipt; isRepeated: boolean }> {
+    const first = this.#repeats.find(submission)
+    const isRepeated = first !== undefined && (await this.#publisher.isInPlace(first))
+    const receipt = isRepeated ? first : await this.#publisher.publish(submission)
+    if (isRepeated) await this.#publisher.noteRepeat(submission, first)
+    else this.#repeats.remember(submission, receipt)
     await Promise.allSettled(submission.files.map((file) => remove(file.path))) // their second names are what counts
-    return receipt
+    return { receipt, isRepeated }
   }
 
   /** Closes what is open, when no submission is under way any more. */

@@ -1,0 +1,33 @@
+import type { Submission } from './publisher.ts'
+import type { Receipt } from './receipt.ts'
+
+const MOST = 10_000
+
+/**
+ * What was published lately, to know a form that is sent again: web apps do so when an answer was lost, browsers when a
+ * connection was. In memory only: where it is not known a form is stored again, and a duplicate is harmless.
+ */
+export class Repeats {
+  readonly #receipts = new Map<string, Receipt>() // the oldest first
+
+  /** Finds the first receipt of the same files under the same token. Answers never count as repeated. */
+  find(submission: Submission): Receipt | undefined {
+    const key = keyOf(submission)
+    return key === undefined ? undefined : this.#receipts.get(key)
+  }
+
+  /** Remembers what was published. */
+  remember(submission: Submission, receipt: Receipt): void {
+    const key = keyOf(submission)
+    if (key === undefined) return
+    this.#receipts.delete(key)
+    this.#receipts.set(key, receipt)
+    const [oldest] = this.#receipts.keys()
+    if (this.#receipts.size > MOST && oldest !== undefined) this.#receipts.delete(oldest)
+  }
+}
+
+function keyOf({ tokenSha256, files }: Submission): string | undefined {
+  if (files.length === 0 || files.some((file) => file.isAnswers)) return undefined
+  return JSON.stringify([tokenSha256, ...files.map(({ field, name, sha256 }) => [field, name, sha256])])
+}
