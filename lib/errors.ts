@@ -84,7 +84,7 @@ const REFUSALS = {
   request_too_large: refused(413, 'This upload is larger than this server accepts.'),
   fields_too_large: refused(413, 'The text fields of this form are larger than this server accepts.'),
   too_many_parts: refused(413, 'This form has more parts than this server accepts.'),
-  part_header_too_large: refused(413, 'The header of a part of this form is too large.'),
+  part_header_too_large: refused(413, 'The name or the header of a field of this form is too large.'),
   preamble_too_large: refused(413, 'There is too much text before the first part of this form.'),
 
   // What is our fault, or our limit.

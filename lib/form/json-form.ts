@@ -18,8 +18,8 @@ const STEPS: Readonly<Record<Frame, Readonly<Record<string, Frame | 'key'>>>> = 
 }
 
 /**
- * Reads a body of the media type application/json: one JSON object, each member of which becomes a text field that holds
- * the member's value exactly as it stands in the body. A key that comes twice yields two fields.
+ * Reads a body of the media type application/json: one JSON object, each member of which becomes a text field that
+ * holds the member's value exactly as it stands in the body. A key that comes twice yields two fields.
  */
 export class JsonForm implements FormParser {
   readonly #name: FieldName

@@ -88,7 +88,7 @@ function* data(encoded: Buffer): Generator<FormEvent, void, undefined> {
 /** How many bytes at the end may be the beginning of a percent sequence. */
 function openPercentBytes(bytes: Buffer): number {
   if (bytes.at(-1) === PERCENT) return 1
-  return bytes.at(-2) === PERCENT && hexDigit(bytes.at(-1)) >= 0 ? 2 : 0
+  return bytes.at(-2) === PERCENT ? 2 : 0
 }
 
 /** Decodes percent sequences and plus signs; a percent sign that begins no sequence stays. */
