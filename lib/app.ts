@@ -58,12 +58,14 @@ export async function startApp(config: Config, print: (line: string) => void): P
     maxConnections: config.maxConnections,
     onAnswered: (answered) => note(log, answered),
   })
+  const sweep = async () => void (await grants.sweep(Date.now()))
   const address = await server.listen(config.host, config.port)
   const timers = [
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
     every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
-    every(SWEEP_MS, log, 'sweep failed', async () => void (await grants.sweep(Date.now()))),
+    every(SWEEP_MS, log, 'sweep failed', sweep),
   ]
+  void sweep().catch((error: unknown) => log.error('sweep failed', error))
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   log.announce(`Listening on http://${host}:${address.port}`)
   log.announce(`Data goes to ${config.basedir}`)

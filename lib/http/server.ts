@@ -58,6 +58,8 @@ export class HttpServer {
       keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
       connectionsCheckingInterval: 5000,
     })
+    // A client may close its own side once it has sent everything; without this Node then gives it no answer.
+    Object.assign(this.#server, { httpAllowHalfOpen: true })
     this.#server.maxHeadersCount = 0 // the 16 KiB of a head are limit enough; lines over a count are dropped in silence
     this.#server.on('connection', (socket) => this.#connect(socket))
     this.#server.on('request', (request, response) => this.#take(request, response, false))

@@ -15,9 +15,9 @@ export type Found = Buffer | 'delimiter' | 'close delimiter'
 /**
  * Divides a stream into delimiters and what stands between them (RFC 2046 §5.1.1), wherever its chunks are cut.
  *
- * The only CR of a delimiter is its first byte, for a boundary has none. So no delimiter begins within another one, only
- * the last CR of a chunk can begin one that the next chunk completes, and bytes that turn out to be none need no second
- * look. Of a delimiter that is not complete only its length is kept.
+ * The only CR of a delimiter is its first byte, for a boundary has none. So no delimiter begins within another one,
+ * only the last CR of a chunk can begin one that the next chunk completes, and bytes that turn out to be none need no
+ * second look. Of a delimiter that is not complete only its length is kept.
  */
 export class DelimiterSearch {
   readonly #delimiter: Buffer
@@ -126,7 +126,7 @@ export class DelimiterSearch {
     return kind
   }
 
-  /** Gives out what was held for a delimiter, but for the CR at its end, if there is one: that may begin the next one. */
+  /** Gives out what was held for a delimiter, but for the CR that may have ended it: that one may begin the next. */
   #giveUp(seen: 0 | 1): Buffer | undefined {
     const held = this.#seen + this.#paddingBytes > this.#imagined ? this.#copyHeld() : undefined
     this.#forget(seen)
@@ -147,13 +147,16 @@ export class DelimiterSearch {
   }
 }
 
-/** Tells whether the bytes from `start` on show that the delimiter before them is none; the chunk's end shows nothing. */
+/**
+ * Tells whether the bytes from `start` on show that the delimiter before them is none. Where the chunk ends too early
+ * to show it, or there are too many blanks, that is left to the reading byte by byte.
+ */
 function isRefuted(chunk: Buffer, start: number): boolean {
   const byte = chunk[start]
   if (byte === DASH) return start + 1 < chunk.length && chunk[start + 1] !== DASH
   let at = start
   while ((chunk[at] === SPACE || chunk[at] === TAB) && at - start <= MAX_PADDING_BYTES) at++
   const after = chunk[at]
-  if (after === CR) return at + 1 < chunk.length && chunk[at + 1] !== LF
-  return after !== undefined && after !== SPACE && after !== TAB
+  if (after === undefined || at - start > MAX_PADDING_BYTES) return false
+  return after !== CR || (at + 1 < chunk.length && chunk[at + 1] !== LF)
 }

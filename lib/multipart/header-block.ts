@@ -32,7 +32,7 @@ export class HeaderBlock {
     return undefined
   }
 
-  /** Returns where the block ends, or `limit`. A loop: for the few bytes of a header, quicker than a call of indexOf. */
+  /** Returns where the block ends, or `limit`; a loop, which for so few bytes is as quick as a call of indexOf. */
   #findEnd(chunk: Buffer, start: number, limit: number): number {
     let at = start
     let seen = this.#endBytes

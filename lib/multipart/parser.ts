@@ -57,7 +57,8 @@ export class MultipartParser implements FormParser {
    */
   *finish(): Generator<FormEvent, void, undefined> {
     if (this.#isBroken) throw malformed('the form was given up before')
-    if (this.#state !== 'epilogue') throw malformed('the body ends before the close delimiter')
+    this.#isBroken = this.#state !== 'epilogue'
+    if (this.#isBroken) throw malformed('the body ends before the close delimiter')
   }
 
   /** Reads on to the next event, or to the end of the chunk. */
