@@ -332,7 +332,7 @@ test('the kind of content that slows a parser down takes time in proportion to i
     for (const size of [65_536, 1460, 1]) {
       const startMs = performance.now()
       const { parts, error } = parseChunks(cut(body, size), { boundary: '--boundary' })
-      assert.ok(performance.now() - startMs < 2000, `${JSON.stringify(piece)} in chunks of ${size}`)
+      assert.ok(performance.now() - startMs < 10_000, `${JSON.stringify(piece)} in chunks of ${size}`)
       assert.ok(error === undefined && parts[0]?.content === content)
     }
   }
@@ -358,7 +358,7 @@ test('long headers, many parameters and many escapes take time in proportion to 
     for (const size of [body.length, 1460, 1]) {
       const startMs = performance.now()
       const { parts, error } = parseChunks(cut(body, size), { boundary: 'b', limits: wide })
-      assert.ok(performance.now() - startMs < 2000, `${header.slice(0, 60)} in chunks of ${size}`)
+      assert.ok(performance.now() - startMs < 10_000, `${header.slice(0, 60)} in chunks of ${size}`)
       assert.ok(error === undefined && parts[0]?.head.name === name, header.slice(0, 60))
     }
   }

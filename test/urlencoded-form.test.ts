@@ -123,7 +123,7 @@ for (const flood of ['&', '%', '=', 'a&', '=&', 'a=%', '%4', '+=%&']) {
     for (const event of form.push(body)) parts += Number(event.type === 'part')
     for (const event of form.finish()) parts += Number(event.type === 'part')
     assert.ok(parts <= 1 << 20)
-    assert.ok(performance.now() - startedMs < 5000) // seconds more where one delimiter is searched for again and again
+    assert.ok(performance.now() - startedMs < 10_000) // seconds more where one delimiter is searched for again and again
   })
 }
 
