@@ -25,6 +25,7 @@ export function readBody(
     let bytes = 0
     let isWaiting = false
     let hasEnded = false
+    let isSettled = false
     const idle = setTimeout(onIdle, limits.idleSeconds * 1000)
     request.on('data', onData).on('end', onEnd).on('error', onLost).on('close', onLost)
     signal.addEventListener('abort', onAbort)
@@ -47,6 +48,7 @@ export function readBody(
       isWaiting = true
       request.pause()
       const goOn = () => {
+        if (isSettled) return
         isWaiting = false
         idle.refresh()
         if (hasEnded) settle(resolve)
@@ -74,6 +76,7 @@ export function readBody(
     }
 
     function settle(outcome: () => void): void {
+      isSettled = true
       clearTimeout(idle)
       request.off('data', onData).off('end', onEnd).off('error', onLost).off('close', onLost).pause()
       signal.removeEventListener('abort', onAbort)
@@ -82,18 +85,14 @@ export function readBody(
   })
 }
 
-/**
- * Reads and discards what a client still sends after it has been answered: a connection that is closed under it is
- * reset, and the answer is lost with it. Bounded in bytes and time.
- */
-export function drain(request: IncomingMessage, idleSeconds: number, signal: AbortSignal): Promise<void> {
-  if (request.complete || request.destroyed || signal.aborted) return Promise.resolve()
+/** Reads and discards what a client still sends after it has been answered, until it ends; bounded in bytes and time. */
+export function drain(request: IncomingMessage, idleSeconds: number): Promise<void> {
+  if (request.complete || request.destroyed) return Promise.resolve()
   return new Promise((resolve) => {
     let bytes = 0
     const idle = setTimeout(done, idleSeconds * 1000)
     const limit = setTimeout(done, DRAIN_SECONDS * 1000)
     request.on('data', onData).on('end', done).on('error', done).on('close', done).resume()
-    signal.addEventListener('abort', done)
 
     function onData(chunk: Buffer): void {
       idle.refresh()
@@ -104,7 +103,6 @@ export function drain(request: IncomingMessage, idleSeconds: number, signal: Abo
     function done(): void {
       clearTimeout(idle)
       clearTimeout(limit)
-      signal.removeEventListener('abort', done)
       request.off('data', onData).off('end', done).off('error', done).off('close', done)
       resolve()
     }

@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HttpError, systemCode, toHttpError } from '../errors.ts'
 import { drain } from './body.ts'
+import { Connection } from './connection.ts'
 import type { Cors } from './cors.ts'
 import { Exchange } from './exchange.ts'
 import { COMMON_HEADERS, formatRawReply, formatRefusal, type Reply } from './reply.ts'
@@ -13,6 +14,7 @@ import type { Router } from './router.ts'
 const HEAD_SECONDS = 60
 const KEEP_ALIVE_SECONDS = 75 // longer than browsers and proxies reuse: a reused connection that dies sends an upload twice
 const LINGER_SECONDS = 5
+const ANSWER_SECONDS = 1 // for the last answers of a stop
 
 /** What the server tells of each answer. */
 export interface Answered {
@@ -30,16 +32,12 @@ export interface Answered {
 export interface HttpServerParts {
   readonly router: Router
   readonly cors: Cors
+  /** How long a client may stand still: with its body, or with taking its answer. */
   readonly idleSeconds: number
   readonly maxConnections: number
+  /** How long the head of a request may take; 60 where it is not given. */
+  readonly headSeconds?: number
   readonly onAnswered: (answered: Answered) => void
-}
-
-/** One connection: its exchanges are worked on one after another, and none after one that has closed it. */
-interface Connection {
-  turn: Promise<void>
-  isClosing: boolean
-  current: { readonly request: IncomingMessage; readonly abort: AbortController } | undefined
 }
 
 /** The HTTP server: connections in, answers out. */
@@ -53,19 +51,18 @@ export class HttpServer {
     this.#parts = parts
     this.#server = createServer({
       requireHostHeader: false, // Node's own refusal has no body and no CORS header; `Exchange` looks for it
-      headersTimeout: HEAD_SECONDS * 1000,
+      headersTimeout: (parts.headSeconds ?? HEAD_SECONDS) * 1000,
       requestTimeout: 0, // it limits the whole request, and cuts honest slow phones; `readBody` limits silence
       keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
-      connectionsCheckingInterval: 5000,
+      connectionsCheckingInterval: 1000,
     })
-    // A client may close its own side once it has sent everything; without this Node then gives it no answer.
-    Object.assign(this.#server, { httpAllowHalfOpen: true })
     this.#server.maxHeadersCount = 0 // the 16 KiB of a head are limit enough; lines over a count are dropped in silence
+    Object.assign(this.#server, { httpAllowHalfOpen: true }) // or a client that ends its side gets no answer
     this.#server.on('connection', (socket) => this.#connect(socket))
     this.#server.on('request', (request, response) => this.#take(request, response, false))
     this.#server.on('checkContinue', (request, response) => this.#take(request, response, true))
     this.#server.on('checkExpectation', (request, response) => this.#take(request, response, false))
-    this.#server.on('connect', (_request, socket) => this.#refuseRaw(socket, new HttpError('method_not_allowed')))
+    this.#server.on('connect', (_request, socket) => this.#onConnect(socket))
     this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket))
   }
 
@@ -84,41 +81,39 @@ export class HttpServer {
    */
   async stop(graceSeconds: number): Promise<void> {
     this.#isStopping = true
-    const closed = once(this.#server, 'close')
-    this.#server.close()
+    const closed = new Promise((resolve) => this.#server.close(resolve))
     for (const [socket, connection] of this.#connections) {
-      if (connection.current === undefined) socket.destroy()
+      if (connection.isIdle) socket.destroy()
     }
     const cut = setTimeout(() => this.#cutAll(), graceSeconds * 1000)
     await closed
     clearTimeout(cut)
-    await Promise.all([...this.#connections.values()].map((connection) => connection.turn))
+    await Promise.all([...this.#connections.values()].map((connection) => connection.settled))
   }
 
   #cutAll(): void {
     for (const [socket, connection] of this.#connections) {
-      connection.current?.abort.abort(new HttpError('stopping'))
-      setTimeout(() => socket.destroy(), 1000) // time for the answer
+      connection.abort(new HttpError('stopping'))
+      setTimeout(() => socket.destroy(), ANSWER_SECONDS * 1000)
     }
   }
 
   #connect(socket: Socket): void {
-    if (this.#connections.size >= this.#parts.maxConnections) {
-      return this.#refuseRaw(socket, new HttpError('too_busy', { detail: 'connections' }))
-    }
-    const connection: Connection = { turn: Promise.resolve(), isClosing: false, current: undefined }
+    const connection = new Connection()
+    const isTooMany = this.#connections.size >= this.#parts.maxConnections
     this.#connections.set(socket, connection)
     socket.on('close', () => {
-      connection.turn.finally(() => this.#connections.delete(socket))
+      void connection.settled.then(() => this.#connections.delete(socket))
     })
+    if (isTooMany) this.#refuseRaw(connection, socket, new HttpError('too_busy', { detail: 'connections' }))
   }
 
   #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = this.#connections.get(request.socket)
-    if (connection === undefined) return
+    if (connection === undefined || connection.isFull) return void request.socket.destroy()
     request.on('error', () => undefined) // whoever reads the body is told; nobody else needs to be
     response.on('error', () => undefined)
-    connection.turn = connection.turn.then(() => this.#exchange(connection, request, response, expectsContinue))
+    connection.enqueue(() => this.#exchange(connection, request, response, expectsContinue))
   }
 
   /** Never throws: one failing request must not end the process. */
@@ -128,43 +123,34 @@ export class HttpServer {
     response: ServerResponse,
     expectsContinue: boolean,
   ): Promise<void> {
-    if (connection.isClosing || request.socket.destroyed) return
-    const abort = new AbortController()
-    connection.current = { request, abort }
-    const id = randomBytes(4).toString('hex')
-    const beganAtMs = Date.now()
-    const began = performance.now()
+    if (request.socket.destroyed) return
+    const { idleSeconds, router, onAnswered } = this.#parts
+    const signal = connection.begin(request)
+    const [id, beganAtMs, began] = [randomBytes(4).toString('hex'), Date.now(), performance.now()]
     let path = '-'
     let reply: Reply
     let error: HttpError | undefined
     try {
-      const exchange = new Exchange({
-        id,
-        request,
-        response,
-        idleSeconds: this.#parts.idleSeconds,
-        signal: abort.signal,
-        expectsContinue,
-        beganAtMs,
-      })
+      const exchange = new Exchange({ id, request, response, idleSeconds, signal, expectsContinue, beganAtMs })
       path = exchange.target.path
       reply = await this.#answer(exchange)
     } catch (thrown) {
       error = toHttpError(thrown)
       reply = formatRefusal(error, id)
-      if (error.code === 'method_not_allowed') reply = { ...reply, headers: { Allow: this.#parts.router.methodsOf(path) } }
+      if (error.code === 'method_not_allowed') reply = { ...reply, headers: { Allow: router.methodsOf(path) } }
     }
-    const bytes = await this.#send(connection, request, response, { ...reply, headers: { ...reply.headers, 'X-Request-Id': id } })
-    connection.current = undefined
-    this.#parts.onAnswered({
-      requestId: id,
-      request,
-      path,
-      status: reply.status,
-      bytes,
-      milliseconds: performance.now() - began,
-      error,
-    })
+    let bytes = 0
+    try {
+      reply = { ...reply, headers: { ...reply.headers, 'X-Request-Id': id } }
+      bytes = await this.#send({ connection, request, response, reply, error })
+    } catch (thrown) {
+      error = toHttpError(thrown) // a header field with a character that no field may have
+      request.socket.destroy()
+    }
+    connection.end()
+    if (this.#isStopping && connection.isIdle) request.socket.destroySoon() // the answer may have left just before
+    const milliseconds = performance.now() - began
+    onAnswered({ requestId: id, request, path, status: reply.status, bytes, milliseconds, error })
   }
 
   async #answer(exchange: Exchange): Promise<Reply> {
@@ -179,15 +165,11 @@ export class HttpServer {
     return this.#parts.router.find(method, target.path)(exchange)
   }
 
-  /**
-   * Sends the answer and fulfils when it is sent, or nobody is there to take it. Where the client is still sending, it
-   * is answered at once and what it sends is read for a while: RFC 9112 §9.6.
-   */
-  async #send(connection: Connection, request: IncomingMessage, response: ServerResponse, reply: Reply): Promise<number> {
+  /** Sends the answer and fulfils when it is sent, or nobody is there to take it; gives the bytes of its body. */
+  async #send({ connection, request, response, reply, error }: Sending): Promise<number> {
     if (response.destroyed) return 0
-    const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
     const isUnread = !request.complete
-    connection.isClosing = this.#isStopping || isUnread || (hasBody && reply.status >= 400)
+    connection.isClosing = this.#isStopping || isUnread || (reply.status >= 400 && isSuspect(request, error))
     const body = reply.body === undefined ? undefined : Buffer.from(JSON.stringify(reply.body))
     const sent = new Promise((resolve) => response.once('close', resolve))
     response.writeHead(reply.status, {
@@ -200,43 +182,72 @@ export class HttpServer {
     if (isUnread) {
       if (body === undefined) response.flushHeaders()
       else response.write(body)
-      // One that waits for our 100 (Continue) has sent nothing and will not.
-      const idleSeconds = request.headers.expect === undefined ? this.#parts.idleSeconds : LINGER_SECONDS
-      await drain(request, idleSeconds, connection.current?.abort.signal ?? AbortSignal.abort())
-      response.end()
-    } else response.end(body)
-    await sent
+      await this.#linger(connection, request, error)
+    } else {
+      response.end(body)
+      const late = setTimeout(() => request.socket.destroy(), this.#parts.idleSeconds * 1000)
+      await sent
+      clearTimeout(late)
+    }
     return body?.length ?? 0
+  }
+
+  /**
+   * Ends our side, reads what the client still sends for a while, and closes (RFC 9112 §9.6): closed at once, the
+   * connection would be reset, and the answer lost with it.
+   */
+  async #linger(connection: Connection, request: IncomingMessage, error: HttpError | undefined): Promise<void> {
+    request.socket.end()
+    const isSending = !isStalled(request, error) && !connection.isBroken && !this.#isStopping
+    await drain(request, isSending ? this.#parts.idleSeconds : LINGER_SECONDS)
+    request.socket.destroy()
   }
 
   #onClientError(error: Error, socket: Duplex): void {
     const connection = this.#connections.get(socket)
     const refusal = toProtocolError(error)
-    const current = connection?.current
     const isSilent = 'bytesRead' in socket && socket.bytesRead === 0 // a browser opens some connections ahead of need
-    if (refusal === undefined || isSilent || connection === undefined || connection.isClosing || !socket.writable) {
-      current?.abort.abort(new HttpError('incomplete_body'))
-      socket.destroy()
-    } else if (current !== undefined && !current.request.complete) {
-      current.abort.abort(refusal) // the body is broken: the exchange under way gives the answer
-    } else {
-      connection.turn = connection.turn.then(() => {
-        if (!connection.isClosing) this.#refuseRaw(socket, refusal)
-      })
-    }
+    if (refusal === undefined || isSilent || connection === undefined) return void socket.destroy()
+    if (connection.isBroken || connection.isClosing) return // told before; Node's parser says it again of all that follows
+    connection.break(refusal) // where it broke a body, the exchange of that body gives the answer
+    connection.enqueue(() => this.#refuseRaw(connection, socket, refusal))
   }
 
-  #refuseRaw(socket: Duplex, error: HttpError): void {
-    const connection = this.#connections.get(socket)
-    if (connection !== undefined) connection.isClosing = true
-    if (!socket.writable) return void socket.destroy()
-    const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersFor(undefined) }
-    const reply = formatRefusal(error, randomBytes(4).toString('hex'))
+  // Node has let go of the socket: from here it is ours alone.
+  #onConnect(socket: Duplex): void {
     socket.on('error', () => socket.destroy())
-    socket.end(formatRawReply(reply, headers))
-    socket.resume()
-    setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000).unref()
+    const connection = this.#connections.get(socket)
+    connection?.enqueue(() => this.#refuseRaw(connection, socket, new HttpError('method_not_allowed')))
   }
+
+  #refuseRaw(connection: Connection, socket: Duplex, error: HttpError): void {
+    connection.isClosing = true
+    const allow = error.code === 'method_not_allowed' ? { Allow: this.#parts.router.methodsOf('') } : {}
+    const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersFor(undefined), ...allow }
+    socket.end(formatRawReply(formatRefusal(error, randomBytes(4).toString('hex')), headers))
+    socket.resume() // and discard, as in `#linger`
+    const late = setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000)
+    socket.on('close', () => clearTimeout(late))
+  }
+}
+
+interface Sending {
+  readonly connection: Connection
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly reply: Reply
+  readonly error: HttpError | undefined
+}
+
+// What stands behind a refused body, or a head that two readers may read in two ways, may be no request at all.
+function isSuspect(request: IncomingMessage, error: HttpError | undefined): boolean {
+  const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
+  return hasBody || error?.code === 'malformed_request'
+}
+
+// One that stood still, or that waits for our 100 (Continue), sends nothing more.
+function isStalled(request: IncomingMessage, error: HttpError | undefined): boolean {
+  return error?.code === 'request_timeout' || request.headers.expect !== undefined
 }
 
 // The codes of Node's HTTP parser; undefined where there is nobody left to answer.
@@ -244,6 +255,7 @@ function toProtocolError(error: Error): HttpError | undefined {
   const code = systemCode(error) ?? ''
   if (code === 'ECONNRESET' || code === 'EPIPE') return undefined
   if (code === 'HPE_HEADER_OVERFLOW') return new HttpError('header_too_large')
+  if (code === 'HPE_INVALID_EOF_STATE') return new HttpError('incomplete_body')
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new HttpError('request_timeout')
   return new HttpError('malformed_request', { cause: error })
 }

@@ -1,0 +1,67 @@
+import type { IncomingMessage } from 'node:http'
+import type { HttpError } from '../errors.ts'
+
+const MOST_WAITING = 256 // requests sent ahead of their answers; each is held in memory
+
+/** One connection: its requests are worked on one after another, and none after one that has closed it. */
+export class Connection {
+  /** Whether the answer under way, or the one before, is the last: what comes behind it is never run. */
+  isClosing = false
+  #turn: Promise<void> = Promise.resolve()
+  #waiting = 0
+  #current: { readonly request: IncomingMessage; readonly abort: AbortController } | undefined
+  #brokenBy: HttpError | undefined
+
+  /** Whether a client has sent so many requests ahead that no more are to be taken. */
+  get isFull(): boolean {
+    return this.#waiting >= MOST_WAITING
+  }
+
+  /** Whether nothing is being worked on. */
+  get isIdle(): boolean {
+    return this.#current === undefined && this.#waiting === 0
+  }
+
+  /** Whether the bytes that came last are no HTTP, so that no more can be read. */
+  get isBroken(): boolean {
+    return this.#brokenBy !== undefined
+  }
+
+  /** Fulfils when all that was enqueued so far is done. */
+  get settled(): Promise<void> {
+    return this.#turn
+  }
+
+  /** Does `work`, which never throws, when all that was enqueued before is done; not at all where that has closed. */
+  enqueue(work: () => Promise<void> | void): void {
+    this.#waiting++
+    this.#turn = this.#turn.then(() => {
+      this.#waiting--
+      return this.isClosing ? undefined : work()
+    })
+  }
+
+  /** Begins to work on a request; the signal says that the rest of its body is not to be waited for. */
+  begin(request: IncomingMessage): AbortSignal {
+    const abort = new AbortController()
+    this.#current = { request, abort }
+    if (this.#brokenBy !== undefined && !request.complete) abort.abort(this.#brokenBy)
+    return abort.signal
+  }
+
+  /** Ends the work on a request. */
+  end(): void {
+    this.#current = undefined
+  }
+
+  /** Says that no more can be read: a body that is not complete never will be. */
+  break(error: HttpError): void {
+    this.#brokenBy = error
+    if (this.#current?.request.complete === false) this.abort(error)
+  }
+
+  /** Gives up the body of the request under way. */
+  abort(error: HttpError): void {
+    this.#current?.abort.abort(error)
+  }
+}
