@@ -1,3 +1,4 @@
+import { constants, type BigIntStats } from 'node:fs'
 import { link, lstat, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemCode } from './errors.ts'
@@ -13,6 +14,11 @@ export function createFile(path: string): Promise<FileHandle> {
 /** Opens a file for appending, readable by its owner only; creates it where it does not exist. */
 export function openForAppending(path: string): Promise<FileHandle> {
   return open(path, 'a', FILE_MODE)
+}
+
+/** Opens a file for appending that must be there: one that was removed is not to come back empty. */
+export function reopenForAppending(path: string): Promise<FileHandle> {
+  return open(path, constants.O_WRONLY | constants.O_APPEND)
 }
 
 /** Writes all of the buffers at the end of the file; `writev` may store less than it was given and still succeed. */
@@ -53,14 +59,38 @@ export async function createWhole(path: string, content: string): Promise<void> 
   }
 }
 
-/** Gives a file a second name; fails with `EEXIST` where the name is taken, so that nothing is ever replaced. */
+/**
+ * Gives a file a second name; fails with `EEXIST` where another file has it, so that nothing is ever replaced. Where
+ * the file has that name already it is done: over NFS a link may be made and its answer lost.
+ */
 export async function putInPlace(path: string, newPath: string): Promise<void> {
-  await link(path, newPath)
+  try {
+    await link(path, newPath)
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST' || !(await isSameFile(path, newPath))) throw error
+  }
+}
+
+/** Says whether two names are names of one file. */
+export async function isSameFile(path: string, otherPath: string): Promise<boolean> {
+  const [identity, other] = await Promise.all([identityOf(path), identityOf(otherPath)])
+  return identity !== undefined && identity === other
 }
 
 /** Gives a file or a directory another name. Only for what is ours: `rename` replaces what stands there. */
 export async function moveOwn(path: string, newPath: string): Promise<void> {
   await rename(path, newPath)
+}
+
+/** Shows that a file is still looked after: sets when it was last modified, by the clock of its file system, not by ours. */
+export async function touch(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, 0)
+    await handle.write(buffer, 0, bytesRead, 0)
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Removes a name; one that is not there is as good as removed. */
@@ -122,7 +152,7 @@ export async function syncDirectory(path: string): Promise<void> {
   try {
     await sync.run()
   } finally {
-    if (sync.isIdle) directorySyncs.delete(path)
+    if (sync.isIdle && directorySyncs.get(path) === sync) directorySyncs.delete(path)
   }
 }
 
@@ -138,51 +168,82 @@ async function fsyncDirectory(path: string): Promise<void> {
 
 /** Directories that this process has made sure of: each is there, is no link, and its name is durable. */
 export class Directories {
-  readonly #ensured = new Map<string, Promise<void>>()
+  readonly #ensured = new Map<string, Promise<string>>()
 
   /**
    * Makes a directory and its parents where they are missing, and syncs what holds their names. That is done once even
-   * where the directory exists: whoever made it may not have synced it yet.
+   * where the directory exists, since whoever made it may not have synced it, and again for one that took its place.
    */
-  ensure(path: string): Promise<void> {
-    let ensured = this.#ensured.get(path)
-    if (ensured === undefined) {
-      ensured = this.#make(path)
-      this.#ensured.set(path, ensured)
-      ensured.catch(() => this.forget(path))
+  async ensure(path: string): Promise<void> {
+    const known = this.#ensured.get(path)
+    if (known !== undefined) {
+      const identity = await known
+      if ((await findDirectory(path)) === identity) return
+      if (this.#ensured.get(path) === known) this.forget(path)
     }
-    return ensured
+    await this.#ensureAnew(path)
   }
 
-  /** Looks again at the next `ensure`; for a directory that was found to be gone. */
+  /** Makes sure again at the next `ensure`; for a directory that was found to be gone. */
   forget(path: string): void {
-    for (let each = path; this.#ensured.delete(each); each = dirname(each));
+    this.#ensured.delete(path)
   }
 
-  async #make(path: string): Promise<void> {
-    try {
+  #ensureAnew(path: string): Promise<string> {
+    const others = this.#ensured.get(path)
+    if (others !== undefined) return others
+    const making = this.#make(path)
+    this.#ensured.set(path, making)
+    making.catch(() => this.forget(path))
+    return making
+  }
+
+  async #make(path: string): Promise<string> {
+    if (!(await mkdirUnlessThere(path))) {
+      await this.ensure(dirname(path))
       await mkdir(path, DIRECTORY_MODE)
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') {
-        await this.ensure(dirname(path))
-        await mkdirUnlessThere(path)
-      } else if (systemCode(error) !== 'EEXIST') throw error
     }
-    await refuseUnlessDirectory(path)
+    const identity = await findDirectory(path)
+    if (identity === undefined) throw new Error(`${path} was removed as soon as it was made`)
     await syncDirectory(dirname(path))
+    return identity
   }
 }
 
-async function mkdirUnlessThere(path: string): Promise<void> {
+/** Returns false where the directory that is to hold it is missing. */
+async function mkdirUnlessThere(path: string): Promise<boolean> {
   try {
     await mkdir(path, DIRECTORY_MODE)
   } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
     if (systemCode(error) !== 'EEXIST') throw error
   }
+  return true
 }
 
 /** Throws where `path` is a link, a file or anything else but a directory: nothing is written through it. */
-export async function refuseUnlessDirectory(path: string): Promise<void> {
-  const found = await lstat(path)
+async function findDirectory(path: string): Promise<string | undefined> {
+  const found = await find(path)
+  if (found === undefined) return undefined
   if (!found.isDirectory()) throw new Error(`${path} is not a directory, and links are not followed`)
+  return formatIdentity(found)
+}
+
+async function identityOf(path: string): Promise<string | undefined> {
+  const found = await find(path)
+  return found === undefined ? undefined : formatIdentity(found)
+}
+
+async function find(path: string): Promise<BigIntStats | undefined> {
+  try {
+    return await lstat(path, { bigint: true })
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+// The time of birth too: ext4 gives the number of a directory that was removed to the next one that is made.
+function formatIdentity({ dev, ino, birthtimeNs }: BigIntStats): string {
+  return [dev, ino, birthtimeNs].join(':')
 }

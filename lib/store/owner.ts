@@ -41,10 +41,12 @@ export function isRunning(owner: Owner, self: Owner): boolean | undefined {
   return beginningOf(owner.pid) === owner.began
 }
 
-// proc(5): field 22 of /proc/PID/stat; the second field, the command, may itself hold blanks and parentheses.
+// proc(5): fields 3 and 22 of /proc/PID/stat; the second, the command, may itself hold blanks and parentheses. A zombie
+// is dead: it only waits for its parent to ask how it ended.
 function beginningOf(pid: number): string {
   const stat = orEmpty(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields[0] === 'Z' || fields[0] === 'X' ? '' : (fields[19] ?? '')
 }
 
 function orEmpty(read: () => string): string {

@@ -1,12 +1,13 @@
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { createWhole, putInPlace, refuseUnlessDirectory, remove, syncDirectory, type Directories } from '../durable.ts'
+import { createWhole, isSameFile, putInPlace, remove, syncDirectory, type Directories } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt, ReceiptFile } from './receipt.ts'
 import type { Receipts } from './receipts.ts'
 import type { StampClock } from './stamp.ts'
-import type { Abandoned, Staging } from './staging.ts'
+import type { Staging } from './staging.ts'
 import { nameFiles, toStoredName } from './stored-name.ts'
 
 /** One file of a submission, its content durable in the staging directory. */
@@ -31,7 +32,10 @@ export interface Submission {
   readonly files: readonly StagedPart[]
 }
 
-const INTENT = '.intent.json'
+interface Link {
+  readonly from: string
+  readonly to: string
+}
 
 /**
  * Gives submissions their final names and writes their receipts.
@@ -62,7 +66,7 @@ export class Publisher {
 
   /** Publishes a submission: when the promise is fulfilled all of it is durable; where it fails nothing is left. */
   async publish(submission: Submission): Promise<Receipt> {
-    await this.#ensureProject(submission.project)
+    await this.#directories.ensure(this.#layout.responsesOf(submission.project))
     for (;;) {
       try {
         return await this.#publishOnce(submission)
@@ -85,110 +89,48 @@ export class Publisher {
     await this.#receipts.append({ ...receipt, repeats: first.id })
   }
 
-  /** Completes the publishes that a dead process had begun. */
-  async complete(abandoned: Abandoned): Promise<number> {
-    const intents = (await readdir(abandoned.path)).filter((entry) => entry.endsWith(INTENT))
-    let completed = 0
-    for (const entry of intents) {
-      const receipt = parseIntent(await readFile(join(abandoned.path, entry), 'utf8'))
-      if (receipt === undefined) continue // cut off before it was durable: nothing had been linked
-      if (await this.#completeOne(abandoned, receipt)) completed++
-    }
-    return completed
-  }
-
-  async #ensureProject(project: string): Promise<void> {
-    const directory = this.#layout.responsesOf(project)
-    await this.#directories.ensure(directory)
-    try {
-      await refuseUnlessDirectory(directory)
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error
-      this.#directories.forget(directory)
-      await this.#directories.ensure(directory)
-    }
-  }
-
   async #publishOnce(submission: Submission): Promise<Receipt> {
-    const stamp = this.#clock.next()
-    const receipt = formatReceipt(submission, stamp)
-    const paths = submission.files.map((file) => file.path)
-    const intent = paths.length > 1 ? await this.#writeIntent(receipt, paths) : undefined
+    const receipt = formatReceipt(submission, this.#clock.next())
     const directory = this.#layout.responsesOf(submission.project)
-    const linked: string[] = []
+    const links = receipt.files.map((file, index) => ({
+      from: submission.files[index]?.path ?? '',
+      to: join(directory, file.stored_as),
+    }))
+    const intentPath = links.length > 1 ? await this.#writeIntent(receipt, links) : undefined
     try {
-      for (const [index, file] of receipt.files.entries()) {
-        const path = join(directory, file.stored_as)
-        await putInPlace(paths[index] ?? '', path)
-        linked.push(path)
-      }
-      if (linked.length > 0) await syncDirectory(directory)
+      for (const { from, to } of links) await putInPlace(from, to)
+      if (links.length > 0) await syncDirectory(directory)
       await this.#receipts.append(receipt)
     } catch (error) {
-      await Promise.allSettled([this.#withdraw(directory, linked, intent)]) // what failed first is what matters
+      await Promise.allSettled([withdraw(directory, links, intentPath)]) // what failed first is what matters
       throw error
     }
-    if (intent !== undefined) await remove(intent)
+    // The promise stands. An intent that stays is found done by its receipt.
+    if (intentPath !== undefined) await Promise.allSettled([remove(intentPath)])
     return receipt
   }
 
-  // In this order: once the note is gone nobody completes what is being taken back.
-  async #withdraw(directory: string, linked: readonly string[], intent: string | undefined): Promise<void> {
-    if (intent !== undefined) await remove(intent)
-    for (const path of linked) await remove(path)
-    if (linked.length > 0) await syncDirectory(directory)
-  }
-
-  async #writeIntent(receipt: Receipt, paths: readonly string[]): Promise<string> {
+  async #writeIntent(receipt: Receipt, links: readonly Link[]): Promise<string> {
     const path = this.#staging.newPath(INTENT)
-    await createWhole(path, JSON.stringify({ receipt, staged: paths.map((each) => basename(each)) }))
-    await syncDirectory(this.#staging.path)
+    await createWhole(path, formatIntent({ receipt, staged: links.map(({ from }) => basename(from)) }))
+    try {
+      await syncDirectory(this.#staging.path)
+    } catch (error) {
+      await remove(path)
+      throw error
+    }
     return path
   }
-
-  async #completeOne(abandoned: Abandoned, { receipt, staged }: Intent): Promise<boolean> {
-    if (await this.#receipts.has(receipt, abandoned.processName)) return false
-    await this.#ensureProject(receipt.project)
-    const directory = this.#layout.responsesOf(receipt.project)
-    const links = receipt.files.map((file, index) => ({
-      from: join(abandoned.path, staged[index] ?? ''),
-      to: join(directory, file.stored_as),
-    }))
-    const outcomes = await Promise.all(links.map(linkUnlessDone))
-    if (outcomes.includes('conflict')) {
-      await Promise.all(links.filter((_, index) => outcomes[index] === 'linked').map(({ to }) => remove(to)))
-      return false // it was never answered with 200: nothing of it is better than a part of it
-    }
-    await syncDirectory(directory)
-    await this.#receipts.append(receipt)
-    return true
-  }
 }
 
-interface Intent {
-  readonly receipt: Receipt
-  readonly staged: readonly string[]
-}
-
-// Written by this same class and synced whole before anything was linked: what parses is complete.
-function parseIntent(text: string): Intent | undefined {
-  try {
-    return JSON.parse(text) as Intent
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
+// The intent last: where this is cut short the next start completes the submission, and no part of it stays alone. A
+// link that failed may have been made all the same, and a name that was taken is not ours to remove: hence the look.
+async function withdraw(directory: string, links: readonly Link[], intentPath: string | undefined): Promise<void> {
+  for (const { from, to } of links) {
+    if (await isSameFile(from, to)) await remove(to)
   }
-}
-
-async function linkUnlessDone({ from, to }: { from: string; to: string }): Promise<'linked' | 'conflict'> {
-  try {
-    await putInPlace(from, to)
-    return 'linked'
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error
-    const [staged, stored] = await Promise.all([stat(from), stat(to)])
-    return staged.ino === stored.ino && staged.dev === stored.dev ? 'linked' : 'conflict'
-  }
+  await Promise.allSettled([syncDirectory(directory)])
+  if (intentPath !== undefined) await remove(intentPath)
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

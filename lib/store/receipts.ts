@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, type FileHandle } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { createFile, openForAppending, SharedRun, syncDirectory, writeWhole, type Directories } from '../durable.ts'
+import type { Directories } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt } from './receipt.ts'
+import { ReceiptsFile } from './receipts-file.ts'
 import type { StampClock } from './stamp.ts'
 
 const MOST_OPEN = 64
@@ -32,15 +31,15 @@ export class Receipts {
     try {
       await file.append(receipt)
     } finally {
-      await this.#closeIdle()
+      await Promise.allSettled([this.#closeIdle()]) // what becomes of other files is not this receipt's trouble
     }
   }
 
-  /** Says whether a process has written the receipt of this id. */
-  async has(receipt: Receipt, processName: string): Promise<boolean> {
-    const directory = this.#layout.receiptsOf(receipt.project)
-    for (const entry of await readdir(directory)) {
-      if (entry.endsWith(`-${processName.slice(-8)}.ndjson`) && (await holds(join(directory, entry), receipt.id))) return true
+  /** Says whether any process has written this receipt: who recovers may die after it, and be recovered in turn. */
+  async has({ id, project }: Receipt): Promise<boolean> {
+    const directory = this.#layout.receiptsOf(project)
+    for (const entry of await entriesOf(directory)) {
+      if (entry.endsWith('.ndjson') && (await holds(join(directory, entry), `"id":"${id}"`))) return true
     }
     return false
   }
@@ -76,122 +75,21 @@ export class Receipts {
   }
 }
 
-/** One project's receipts: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
-class ReceiptsFile {
-  readonly #directory: string
-  readonly #newPath: () => string
-  readonly #directories: Directories
-  readonly #appending = new SharedRun(() => this.#appendWaiting())
-  #waiting: Receipt[] = []
-  #path: string | undefined
-  #handle: FileHandle | undefined
-  #bytes = 0
-  #previous: string | null = null
-
-  constructor(directory: string, newPath: () => string, directories: Directories) {
-    this.#directory = directory
-    this.#newPath = newPath
-    this.#directories = directories
-  }
-
-  get isOpen(): boolean {
-    return this.#handle !== undefined
-  }
-
-  get isIdle(): boolean {
-    return this.#appending.isIdle
-  }
-
-  append(receipt: Receipt): Promise<void> {
-    this.#waiting.push(receipt)
-    return this.#appending.run()
-  }
-
-  async close(): Promise<void> {
-    const handle = this.#handle
-    this.#handle = undefined
-    await handle?.close()
-  }
-
-  async #appendWaiting(): Promise<void> {
-    const receipts = this.#waiting
-    this.#waiting = []
-    try {
-      if (!(await this.#write(receipts))) await this.#write(receipts)
-    } catch (error) {
-      await this.#abandon()
-      throw error
-    }
-  }
-
-  /** Returns false where the file had been removed from under the writer. */
-  async #write(receipts: readonly Receipt[]): Promise<boolean> {
-    const handle = await this.#open()
-    const lines = receipts.map((receipt) => this.#lineOf(receipt))
-    const content = Buffer.from(lines.join(''))
-    await writeWhole(handle, [content])
-    await handle.sync()
-    if ((await handle.stat()).nlink === 0) {
-      await this.#forget()
-      return false
-    }
-    this.#bytes += content.length
-    return true
-  }
-
-  #lineOf(receipt: Receipt): string {
-    const line = JSON.stringify({ ...receipt, previous: this.#previous })
-    this.#previous = createHash('sha256').update(line).digest('hex')
-    return `${line}\n`
-  }
-
-  async #open(): Promise<FileHandle> {
-    if (this.#handle !== undefined) return this.#handle
-    if (this.#path !== undefined) {
-      this.#handle = await openForAppending(this.#path)
-      return this.#handle
-    }
-    const path = this.#newPath()
-    this.#handle = await this.#create(path)
-    this.#path = path
-    await syncDirectory(this.#directory)
-    return this.#handle
-  }
-
-  async #create(path: string): Promise<FileHandle> {
-    await this.#directories.ensure(this.#directory)
-    try {
-      return await createFile(path)
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error
-      this.#directories.forget(this.#directory)
-      await this.#directories.ensure(this.#directory)
-      return createFile(path)
-    }
-  }
-
-  // After a failed write or sync nothing more is known of the file's end: what was not promised is cut off where that
-  // still works, and the next receipt begins a file of its own.
-  async #abandon(): Promise<void> {
-    try {
-      await this.#handle?.truncate(this.#bytes)
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error // the disk's own trouble was told already
-    }
-    await this.#forget()
-  }
-
-  async #forget(): Promise<void> {
-    this.#path = undefined
-    this.#bytes = 0
-    this.#previous = null
-    await this.close()
+async function entriesOf(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [] // the project's first receipt has not been written
+    throw error
   }
 }
 
-async function holds(path: string, id: string): Promise<boolean> {
-  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
-    if (line.includes(`"id":"${id}"`)) return true
+async function holds(path: string, text: string): Promise<boolean> {
+  let end = ''
+  for await (const chunk of createReadStream(path, 'latin1')) {
+    const piece = `${end}${String(chunk)}`
+    if (piece.includes(text)) return true
+    end = piece.slice(-text.length)
   }
   return false
 }

@@ -55,8 +55,11 @@ export class StagedFile {
   async discard(): Promise<void> {
     this.#chunks = []
     await Promise.allSettled([this.#flush, this.#finish]) // a failure was told to whoever waited for it
-    await this.#close()
-    await remove(this.path)
+    try {
+      await this.#close()
+    } finally {
+      await remove(this.path)
+    }
   }
 
   async #finishOnce(): Promise<Content> {

@@ -1,6 +1,6 @@
-import { readdir, readFile, rm, stat, utimes, type FileHandle } from 'node:fs/promises'
+import { readdir, readFile, rm, rmdir, stat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createFile, createWhole, moveOwn, type Directories } from '../durable.ts'
+import { createFile, createWhole, moveOwn, touch, type Directories } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from './owner.ts'
 import { StagedFile } from './staged-file.ts'
@@ -9,13 +9,6 @@ const OWNER_FILE = 'owner.json'
 const OWN_DIRECTORY = /^\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}$/
 const ADOPTED = 'adopted-'
 const SILENT_MS = 5 * 60 * 1000 // file attributes may be cached for a minute on a shared file system
-
-/** A staging directory that a process left behind when it died. */
-export interface Abandoned {
-  readonly path: string
-  /** The name the process had: the end of the names of its receipts files. */
-  readonly processName: string
-}
 
 /**
  * Where uploads lie until they are published: one directory for each process, so that several processes can share a
@@ -57,56 +50,56 @@ export class Staging {
 
   /** Shows other machines that this process is alive. */
   async beat(): Promise<void> {
-    const now = new Date()
-    await utimes(join(this.path, OWNER_FILE), now, now)
+    try {
+      await touch(join(this.path, OWNER_FILE))
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error
+      await this.open() // somebody has removed the base directory while the server ran
+    }
   }
 
   /**
-   * Takes over what dead processes left. Each directory is moved into this one's, which only one process can do; what a
-   * process had adopted and not finished is adopted with it.
+   * Takes over what dead processes left, and gives the paths. Each directory is moved into this one's, which only one
+   * process can do; what a process had adopted and not finished is adopted with it.
    */
-  async adopt(): Promise<Abandoned[]> {
-    const adopted = await this.#adoptedBy(this.path, '')
-    for (const entry of await readdir(this.#root)) {
-      const path = join(this.#root, entry)
-      if (!OWN_DIRECTORY.test(entry) || path === this.path || !(await this.#isAbandoned(path))) continue
-      const newPath = join(this.path, `${ADOPTED}${entry}`)
-      if (await moveUnlessGone(path, newPath)) adopted.push(...(await this.#adoptedBy(newPath, entry)))
+  async adopt(): Promise<string[]> {
+    const adopted = await adoptedIn(this.path)
+    for (const entry of await readdir(this.#root, { withFileTypes: true })) {
+      const path = join(this.#root, entry.name)
+      if (!entry.isDirectory() || !OWN_DIRECTORY.test(entry.name) || path === this.path) continue
+      if (!(await this.#isAbandoned(path))) continue
+      const newPath = join(this.path, `${ADOPTED}${entry.name}`)
+      if (await moveUnlessGone(path, newPath)) adopted.push(...(await adoptedIn(newPath)), newPath)
     }
     return adopted
   }
 
-  /** Removes a directory that was adopted and whose publishes are complete. */
-  async removeAdopted(abandoned: Abandoned): Promise<void> {
-    await rm(abandoned.path, { recursive: true, force: true })
+  /** Removes a directory that was adopted and whose publishes are complete; what it had adopted itself may stay. */
+  async removeAdopted(path: string): Promise<void> {
+    const entries = await readdir(path)
+    const others = entries.filter((entry) => !entry.startsWith(ADOPTED))
+    for (const entry of others) await rm(join(path, entry), { recursive: true, force: true })
+    if (others.length === entries.length) await rmdir(path)
   }
 
   /** Removes this process's directory; what is still in it is left for the next start to look at. */
   async close(): Promise<void> {
-    const left = await readdir(this.path)
-    if (left.every((entry) => entry === OWNER_FILE)) await rm(this.path, { recursive: true, force: true })
+    try {
+      const left = await readdir(this.path)
+      if (left.every((entry) => entry === OWNER_FILE)) await rm(this.path, { recursive: true, force: true })
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error // the base directory is gone, and this one with it
+    }
   }
 
-  // Somebody may have removed the whole base directory while the server ran.
   async #create(path: string): Promise<FileHandle> {
     try {
       return await createFile(path)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error
-      this.#directories.forget(this.path)
-      await this.open()
+      await this.open() // as in `beat`
       return createFile(path)
     }
-  }
-
-  // The innermost first, so that a directory is removed after what it holds.
-  async #adoptedBy(path: string, processName: string): Promise<Abandoned[]> {
-    const found: Abandoned[] = []
-    for (const entry of await readdir(path)) {
-      if (entry.startsWith(ADOPTED)) found.push(...(await this.#adoptedBy(join(path, entry), entry.slice(ADOPTED.length))))
-    }
-    if (processName !== '') found.push({ path, processName })
-    return found
   }
 
   async #isAbandoned(path: string): Promise<boolean> {
@@ -126,6 +119,16 @@ export class Staging {
       throw error
     }
   }
+}
+
+// The innermost first, so that a directory is removed after what it holds.
+async function adoptedIn(path: string): Promise<string[]> {
+  const found: string[] = []
+  for (const entry of await readdir(path)) {
+    const inner = join(path, entry)
+    if (entry.startsWith(ADOPTED)) found.push(...(await adoptedIn(inner)), inner)
+  }
+  return found
 }
 
 async function moveUnlessGone(path: string, newPath: string): Promise<boolean> {

@@ -4,10 +4,21 @@ import type { Layout } from './layout.ts'
 import { Publisher, type Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 import { Receipts } from './receipts.ts'
+import { Recovery } from './recovery.ts'
 import { Repeats } from './repeats.ts'
 import type { StagedFile } from './staged-file.ts'
 import { Staging } from './staging.ts'
 import { StampClock } from './stamp.ts'
+
+/** What a look for dead processes came to. */
+export interface Recoveries {
+  /** How many staging directories were cleared away. */
+  readonly processes: number
+  /** How many submissions were completed. */
+  readonly completed: number
+  /** What stood in the way of the others; they are tried again the next time. */
+  readonly failures: readonly unknown[]
+}
 
 /** The data directory, as one process writes it: staged files become submissions with receipts. */
 export class Store {
@@ -18,6 +29,8 @@ export class Store {
   readonly #publisher: Publisher
   readonly #repeats = new Repeats()
   readonly #freeSpace: FreeSpace
+  readonly #recovery: Recovery
+  #recovering: Promise<Recoveries> | undefined
 
   /**
    * @param processId 8 hex digits that no other process on this base directory has
@@ -34,6 +47,7 @@ export class Store {
     this.#receipts = receipts
     this.#freeSpace = new FreeSpace(layout.basedir, reserveBytes)
     this.#publisher = new Publisher({ layout, directories, clock, staging, receipts })
+    this.#recovery = new Recovery(layout, directories, receipts)
   }
 
   /** Makes the directories. */
@@ -43,15 +57,12 @@ export class Store {
     await this.#staging.open()
   }
 
-  /** Completes what dead processes had begun to publish and removes what else they left; returns the number of each. */
-  async recover(): Promise<{ processes: number; completed: number }> {
-    const abandoned = await this.#staging.adopt()
-    let completed = 0
-    for (const each of abandoned) {
-      completed += await this.#publisher.complete(each)
-      await this.#staging.removeAdopted(each)
-    }
-    return { processes: abandoned.length, completed }
+  /** Completes what dead processes had begun to publish and removes what else they left. */
+  recover(): Promise<Recoveries> {
+    this.#recovering ??= this.#recoverOnce().finally(() => {
+      this.#recovering = undefined
+    })
+    return this.#recovering
   }
 
   /** Shows processes on other machines that this one is alive; to be called every few seconds. */
@@ -88,5 +99,23 @@ export class Store {
   async close(): Promise<void> {
     await this.#receipts.close()
     await this.#staging.close()
+  }
+
+  async #recoverOnce(): Promise<Recoveries> {
+    const failures: unknown[] = []
+    let [processes, completed] = [0, 0]
+    for (const path of await this.#staging.adopt()) {
+      try {
+        const recovered = await this.#recovery.complete(path)
+        completed += recovered.completed
+        failures.push(...recovered.failures)
+        if (recovered.failures.length > 0) continue
+        await this.#staging.removeAdopted(path)
+        processes++
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    return { processes, completed, failures }
   }
 }

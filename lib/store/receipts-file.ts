@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto'
+import { lstat, type FileHandle } from 'node:fs/promises'
+import {
+  createFile,
+  remove,
+  reopenForAppending,
+  SharedRun,
+  syncDirectory,
+  writeWhole,
+  type Directories,
+} from '../durable.ts'
+import { systemCode } from '../errors.ts'
+import type { Receipt } from './receipt.ts'
+
+/** One project's receipts: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
+export class ReceiptsFile {
+  readonly #directory: string
+  readonly #newPath: () => string
+  readonly #directories: Directories
+  readonly #appending = new SharedRun(() => this.#appendWaiting())
+  #waiting: Receipt[] = []
+  #path: string | undefined
+  #handle: FileHandle | undefined
+  #bytes = 0
+  #previous: string | null = null
+
+  /** @param newPath names a file that nobody has created yet */
+  constructor(directory: string, newPath: () => string, directories: Directories) {
+    this.#directory = directory
+    this.#newPath = newPath
+    this.#directories = directories
+  }
+
+  /** Says whether it takes a descriptor. */
+  get isOpen(): boolean {
+    return this.#handle !== undefined
+  }
+
+  /** Says whether nothing is being written. */
+  get isIdle(): boolean {
+    return this.#appending.isIdle
+  }
+
+  /** Appends one receipt; it is durable when the promise is fulfilled. Those that wait together share a sync. */
+  append(receipt: Receipt): Promise<void> {
+    this.#waiting.push(receipt)
+    return this.#appending.run()
+  }
+
+  /** Closes the file; the next receipt opens it again. */
+  async close(): Promise<void> {
+    const handle = this.#handle
+    this.#handle = undefined
+    await handle?.close()
+  }
+
+  async #appendWaiting(): Promise<void> {
+    const receipts = this.#waiting
+    this.#waiting = []
+    try {
+      await this.#write(receipts)
+    } catch (error) {
+      await this.#abandon()
+      throw error
+    }
+  }
+
+  async #write(receipts: readonly Receipt[]): Promise<void> {
+    const { handle, path } = await this.#open()
+    const content = Buffer.from(receipts.map((receipt) => this.#lineOf(receipt)).join(''))
+    await writeWhole(handle, [content])
+    await handle.sync()
+    const bytes = this.#bytes + content.length
+    if (!(await isAsLeft(handle, path, bytes))) throw new Error(`${path} was changed while it was written`)
+    this.#bytes = bytes
+  }
+
+  #lineOf(receipt: Receipt): string {
+    const line = JSON.stringify({ ...receipt, previous: this.#previous })
+    this.#previous = createHash('sha256').update(line).digest('hex')
+    return `${line}\n`
+  }
+
+  /** Begins a new file where the last one is not as it was left: it was removed, moved away or cut. */
+  async #open(): Promise<{ handle: FileHandle; path: string }> {
+    const [handle, path] = [await this.#reopen(), this.#path]
+    if (handle !== undefined && path !== undefined) {
+      if (await isAsLeft(handle, path, this.#bytes)) return { handle, path }
+    }
+    await this.#forget()
+    return this.#begin(this.#newPath())
+  }
+
+  async #reopen(): Promise<FileHandle | undefined> {
+    if (this.#handle !== undefined || this.#path === undefined) return this.#handle
+    try {
+      this.#handle = await reopenForAppending(this.#path)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error
+    }
+    return this.#handle
+  }
+
+  async #begin(path: string): Promise<{ handle: FileHandle; path: string }> {
+    const handle = await this.#create(path)
+    this.#handle = handle
+    this.#path = path
+    await syncDirectory(this.#directory)
+    return { handle, path }
+  }
+
+  async #create(path: string): Promise<FileHandle> {
+    await this.#directories.ensure(this.#directory)
+    return createFile(path)
+  }
+
+  // After a failed write or sync nothing more is known of the file's end: what was not promised is cut off where that
+  // still works, and the next receipt begins a file of its own.
+  async #abandon(): Promise<void> {
+    const [handle, path] = [this.#handle, this.#path]
+    try {
+      if (handle !== undefined && (await handle.stat()).size > this.#bytes) await handle.truncate(this.#bytes)
+      if (path !== undefined && this.#bytes === 0) await remove(path)
+    } catch (error) {
+      if (systemCode(error) === undefined) throw error // the disk's own trouble was told already
+    }
+    await this.#forget()
+  }
+
+  async #forget(): Promise<void> {
+    this.#path = undefined
+    this.#bytes = 0
+    this.#previous = null
+    await this.close()
+  }
+}
+
+async function isAsLeft(handle: FileHandle, path: string, bytes: number): Promise<boolean> {
+  const open = await handle.stat()
+  if (open.size !== bytes || open.nlink === 0) return false
+  try {
+    const named = await lstat(path)
+    return named.ino === open.ino && named.dev === open.dev
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+}

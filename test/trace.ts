@@ -1,0 +1,75 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { startServer, temporaryDirectory, type Running, type StartOptions } from './harness.ts'
+
+/** One system call, as `strace -f -y` wrote it down. */
+export interface Call {
+  readonly thread: string
+  readonly name: string
+  /** Its arguments; a descriptor is followed by its path. */
+  readonly text: string
+  /** The paths among the arguments, of names and of descriptors. */
+  readonly paths: readonly string[]
+  readonly result: string
+  /** The lines on which it began and ended. */
+  readonly began: number
+  readonly ended: number
+}
+
+const CALLS = 'openat,write,writev,pwrite64,pwritev,sendto,fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat'
+
+/** A server that runs through strace. */
+export interface Traced extends Running {
+  /** Stops the server and gives its calls. */
+  calls(): Promise<Call[]>
+}
+
+/**
+ * Starts the server through strace. One thread does all its work on files, so that the calls of a sequence of requests
+ * come in the same order each time and each has its number.
+ * @param inject what strace is to do to a call, such as `fsync:error=EIO:when=3`
+ */
+export async function startTraced(t: TestContext, inject?: string, options: StartOptions = {}): Promise<Traced> {
+  const path = join(await temporaryDirectory(t), 'trace')
+  const injection = inject === undefined ? [] : ['-e', `inject=${inject}`]
+  const through = ['strace', '-f', '-y', '-s', '200', '-e', `trace=${CALLS}`, ...injection, '-o', path]
+  const server = await startServer(t, { ...options, through, env: { UV_THREADPOOL_SIZE: '1', ...options.env } })
+  const calls = async () => {
+    await server.stop()
+    return parseTrace(await readFile(path, 'utf8'))
+  }
+  return { ...server, calls }
+}
+
+/** The number of a call among those of its thread with its name: what `when=` of strace counts. */
+export function numberOf(calls: readonly Call[], call: Call): number {
+  return calls.filter(({ thread, name }) => thread === call.thread && name === call.name).indexOf(call) + 1
+}
+
+/** Says whether a call sends the head of an answer. */
+export function isAnswer({ text }: Call): boolean {
+  return text.includes('"HTTP/1.1 ')
+}
+
+function parseTrace(text: string): Call[] {
+  const calls: Call[] = []
+  const unfinished = new Map<string, { head: string; began: number }>()
+  for (const [index, line] of text.split('\n').entries()) {
+    const [, thread = '', event = ''] = /^(\d+) +(.*)$/.exec(line) ?? []
+    if (event.endsWith('<unfinished ...>')) {
+      unfinished.set(thread, { head: event.slice(0, -'<unfinished ...>'.length), began: index })
+      continue
+    }
+    const rest = /^<\.\.\. \w+ resumed>(.*)$/.exec(event)?.[1]
+    const { head, began } = (rest === undefined ? undefined : unfinished.get(thread)) ?? { head: '', began: index }
+    const [, name = '', args = '', result = ''] = /^(\w+)\((.*)\) += (.*)$/.exec(head + (rest ?? event)) ?? []
+    if (name !== '') calls.push({ thread, name, text: args, paths: pathsIn(args), result, began, ended: index })
+  }
+  return calls.toSorted((a, b) => a.began - b.began)
+}
+
+function pathsIn(text: string): string[] {
+  const plain = text.replace(/AT_FDCWD<[^>]*>/g, '')
+  return [...plain.matchAll(/<(\/[^>]*)>|"(\/[^"]*)"/g)].map(([, ofDescriptor, name]) => ofDescriptor ?? name ?? '')
+}
