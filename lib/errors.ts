@@ -121,6 +121,7 @@ export class HttpError extends Error {
 const SYSTEM_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ENOSPC: 'insufficient_storage',
   EDQUOT: 'insufficient_storage',
+  'Unknown system error -122': 'insufficient_storage', // what Node calls EDQUOT on Linux: libuv has no name for it
   EFBIG: 'insufficient_storage',
   EMFILE: 'too_busy',
   ENFILE: 'too_busy',

@@ -5,6 +5,8 @@ import { systemCode } from '../errors.ts'
 /** Which process something on disk belongs to, in words that another process can check. */
 export interface Owner {
   readonly host: string
+  /** machine-id(5), or empty where there is none, as in most containers. */
+  readonly machine: string
   /** The kernel's boot and PID namespace: only within both does a process id mean anything to another process. */
   readonly boot: string
   readonly namespace: string
@@ -17,6 +19,7 @@ export interface Owner {
 export function describeSelf(): Owner {
   return {
     host: hostname(),
+    machine: orEmpty(() => readFileSync('/etc/machine-id', 'utf8').trim()),
     boot: orEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
     namespace: orEmpty(() => readlinkSync('/proc/self/ns/pid')),
     pid: process.pid,
@@ -28,16 +31,17 @@ export function describeSelf(): Owner {
 export function parseOwner(text: string): Owner | undefined {
   const parsed: unknown = parseJson(text)
   if (typeof parsed !== 'object' || parsed === null) return undefined
-  const { host, boot, namespace, pid, began } = parsed as Partial<Record<keyof Owner, unknown>>
-  if (typeof host !== 'string' || typeof boot !== 'string' || typeof namespace !== 'string') return undefined
+  const { host, machine, boot, namespace, pid, began } = parsed as Partial<Record<keyof Owner, unknown>>
+  if (typeof host !== 'string' || typeof machine !== 'string' || typeof boot !== 'string' || typeof namespace !== 'string') return undefined
   if (typeof pid !== 'number' || typeof began !== 'string') return undefined
-  return { host, boot, namespace, pid, began }
+  return { host, machine, boot, namespace, pid, began }
 }
 
 /** Says whether the owner still runs; undefined where this process cannot know. */
 export function isRunning(owner: Owner, self: Owner): boolean | undefined {
-  const isNear = owner.host === self.host && owner.boot === self.boot && owner.namespace === self.namespace
-  if (!isNear || self.began === '') return undefined
+  if (owner.host !== self.host || owner.machine !== self.machine) return undefined
+  if (owner.boot !== self.boot && self.machine !== '') return false // this machine was started again, as after a power cut
+  if (owner.boot !== self.boot || owner.namespace !== self.namespace || self.began === '') return undefined
   return beginningOf(owner.pid) === owner.began
 }
 

@@ -1,0 +1,351 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import test from 'node:test'
+import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
+import {
+  ADMIN_TOKEN,
+  askToken,
+  listFiles,
+  listUploads,
+  needs,
+  request,
+  startServer,
+  submitForm,
+  temporaryDirectory,
+  until,
+  type Answer,
+  type Entry,
+  type Running,
+} from './harness.ts'
+import { numberOf, startTraced, type Call } from './trace.ts'
+
+const TWO: readonly Entry[] = [
+  ['f', Buffer.from('one'), 'a.wav'],
+  ['f', Buffer.from('two'), 'b.wav'],
+]
+
+const path = (call: Call) => call.paths.at(-1) ?? ''
+const syncOf = (name: RegExp) => (call: Call) => call.name === 'fsync' && name.test(path(call))
+const linkTo = (name: RegExp) => (call: Call) => call.name === 'link' && name.test(path(call))
+const creationOf = (name: RegExp) => (call: Call) => call.name === 'openat' && call.text.includes('O_EXCL') && name.test(path(call))
+const openingOf = (name: RegExp) => (call: Call) => call.name === 'openat' && !call.text.includes('O_EXCL') && name.test(path(call))
+const mkdirOf = (name: RegExp) => (call: Call) => call.name === 'mkdir' && name.test(path(call))
+
+// Each row makes one call fail, of a submission of two files that is the first of its project.
+const submissionRows: { name: string; find: (call: Call) => boolean; error: string; status: number }[] = [
+  { name: 'the sync of the first file', find: syncOf(/0\.part$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the second file', find: syncOf(/1\.part$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the second file', find: syncOf(/1\.part$/), error: 'ENOSPC', status: 507 },
+  { name: 'the sync of the new project', find: syncOf(/\/responses$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the note', find: syncOf(/\.intent\.json$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the note’s name', find: syncOf(/\/staging\/[^/]+Z-\w+$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the project directory', find: syncOf(/\/responses\/study$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the new receipts directory', find: syncOf(/\/receipts$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the receipts file’s name', find: syncOf(/\/receipts\/study$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the receipt', find: syncOf(/\.ndjson$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the receipt', find: syncOf(/\.ndjson$/), error: 'EDQUOT', status: 507 },
+  { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EIO', status: 500 },
+  { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EROFS', status: 500 },
+  { name: 'the second link', find: linkTo(/b\.wav$/), error: 'ENOSPC', status: 507 },
+  { name: 'the second link', find: linkTo(/b\.wav$/), error: 'EDQUOT', status: 507 },
+  { name: 'the creation of the first file', find: creationOf(/0\.part$/), error: 'EMFILE', status: 503 },
+  { name: 'the creation of the second file', find: creationOf(/1\.part$/), error: 'ENOSPC', status: 507 },
+  { name: 'the creation of the note', find: creationOf(/\.intent\.json$/), error: 'EROFS', status: 500 },
+  { name: 'the creation of the receipts file', find: creationOf(/\.ndjson$/), error: 'EDQUOT', status: 507 },
+  { name: 'the opening of the project directory', find: openingOf(/\/responses\/study$/), error: 'EMFILE', status: 503 },
+  { name: 'the opening of the receipts directory', find: openingOf(/\/receipts\/study$/), error: 'ENFILE', status: 503 },
+  { name: 'the making of the project', find: mkdirOf(/\/responses\/study$/), error: 'ENOSPC', status: 507 },
+  { name: 'the making of the receipts directory', find: mkdirOf(/\/receipts\/study$/), error: 'EROFS', status: 500 },
+]
+
+test('a call that fails is told, leaves nothing, and the next submission works', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const normal = await startTraced(t)
+  await submitForm(normal, [['auth_token', await askToken(normal)], ...TWO])
+  const calls = await normal.calls()
+  for (const { name, find, error, status } of submissionRows) {
+    await t.test(`${name} fails with ${error}: ${status}`, async (t) => {
+      const server = await startTraced(t, failing(calls, find, error))
+      const authToken = await askToken(server)
+      const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
+      assert.equal(refused.status, status)
+      assertRefusal(refused)
+      assert.deepEqual(await listUploads(server.basedir), [])
+      assert.deepEqual(await listFiles(join(server.basedir, 'receipts')), [])
+      await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ...TWO]))
+      assert.deepEqual(await listStaged(server.basedir), [])
+      assertNotSyncedAgain(await server.calls())
+    })
+  }
+})
+
+const tokenRows: { name: string; find: (call: Call) => boolean; error: string; status: number }[] = [
+  { name: 'the creation of the record', find: creationOf(/\/tokens\//), error: 'ENOSPC', status: 507 },
+  { name: 'the sync of the record', find: syncOf(/\/tokens\/.*json$/), error: 'EIO', status: 500 },
+  { name: 'the sync of its name', find: syncOf(/\/tokens$/), error: 'EIO', status: 500 },
+]
+
+test('a token that cannot be made durable is not issued', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const normal = await startTraced(t)
+  await askToken(normal)
+  const calls = await normal.calls()
+  for (const { name, find, error, status } of tokenRows) {
+    await t.test(`${name} fails with ${error}: ${status}`, async (t) => {
+      const server = await startTraced(t, failing(calls, find, error))
+      const refused = await request(`${server.url}/token?token=${ADMIN_TOKEN}`)
+      assert.equal(refused.status, status)
+      assertRefusal(refused)
+      assert.deepEqual(await readdir(join(server.basedir, 'tokens')), [])
+      await askToken(server)
+    })
+  }
+})
+
+test('a later receipt that fails leaves no part of a line before the next', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const normal = await startTraced(t)
+  const authToken = await askToken(normal)
+  for (let count = 0; count < 2; count++) await submitForm(normal, [['auth_token', authToken], ...TWO])
+  const calls = await normal.calls()
+  const last = calls.findLast(syncOf(/\.ndjson$/))
+  const server = await startTraced(t, failing(calls, (call) => call === last, 'EIO'))
+  const answers = await submitInTurn(server, 3)
+  assert.deepEqual(answers.map(({ status }) => status), [200, 500, 200])
+  for (const answer of answers) if (answer.status === 200) await checkKept(server.basedir, answer)
+  assert.equal((await checkReceipts(server.basedir, 'study')).length, 2)
+  assert.equal((await readdir(join(server.basedir, 'receipts', 'study'))).length, 2)
+  assert.equal((await listProject(server.basedir, 'study')).length, 4)
+})
+
+test('a file that the disk cannot hold is 507 and gives its space back; smaller ones go on', async (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const server = await startServer(t, { through: ['prlimit', '--fsize=1000000'] })
+  const authToken = await askToken(server)
+  const refused = await submitForm(server, [['auth_token', authToken], ...TWO, ['f', Buffer.alloc(3_000_000), 'large.wav']])
+  assert.equal(refused.status, 507)
+  assertRefusal(refused)
+  assert.deepEqual(await listUploads(server.basedir), [])
+  await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ...TWO]))
+})
+
+test('a receipts file that cannot grow in the middle of a line is followed by a new one', async (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const server = await startServer(t, { through: ['prlimit', '--fsize=4000'] })
+  const answers = await submitInTurn(server, 16)
+  const statuses = answers.map(({ status }) => status)
+  assert.deepEqual([...new Set(statuses)].toSorted(), [200, 507])
+  assert.equal(statuses.join(' ').includes('507 507'), false, 'the next one works')
+  for (const answer of answers) if (answer.status === 200) await checkKept(server.basedir, answer)
+  assert.equal((await checkReceipts(server.basedir, 'study')).length, statuses.filter((status) => status === 200).length)
+})
+
+const fullRows: { name: string; mount: string; fill: Entry[] }[] = [
+  { name: 'bytes', mount: 'size=4m', fill: [['f', Buffer.alloc(5_000_000), 'large.wav']] },
+  {
+    name: 'inodes',
+    mount: 'size=4m,nr_inodes=40',
+    fill: Array.from({ length: 50 }, (_, index): Entry => ['f', Buffer.from('x'), `${index}.wav`]),
+  },
+]
+
+test('a disk that is full is 507, and works again when there is room', async (t) => {
+  if (!needs(t, 'unshare', 'util-linux')) return
+  for (const { name, mount, fill } of fullRows) {
+    await t.test(name, async (t) => {
+      const basedir = await temporaryDirectory(t)
+      const through = mounting(basedir, mount)
+      if (spawnSync(through[0] ?? '', [...through.slice(1), 'true']).status !== 0) return t.skip('this system does not let tests mount')
+      const server = await startServer(t, { basedir, through })
+      const inside = `/proc/${server.process.pid}/root${basedir}` // the mount is seen by the server only
+      const authToken = await askToken(server)
+      for (let count = 0; count < 3; count++) {
+        const refused = await submitForm(server, [['auth_token', authToken], ...fill])
+        assert.equal(refused.status, 507)
+        assertRefusal(refused)
+        assert.deepEqual(await listUploads(inside), [])
+      }
+      await checkKept(inside, await submitForm(server, [['auth_token', authToken], ...TWO]))
+
+      await fillUp(join(inside, 'filler'))
+      const token = await request(`${server.url}/token?token=${ADMIN_TOKEN}`)
+      assert.equal(token.status, 507)
+      const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
+      assert.equal(refused.status, 507)
+      assert.equal((await request(`${server.url}/`)).status, 200)
+      await rm(join(inside, 'filler'), { recursive: true })
+      await checkKept(inside, await submitForm(server, [['auth_token', await askToken(server)], ...TWO]))
+      assert.equal((await listProject(inside, 'study')).length, 4)
+      assert.deepEqual(await listStaged(inside), [])
+    })
+  }
+})
+
+test('a server that runs out of descriptors refuses, and recovers', async (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const server = await startServer(t, { through: ['prlimit', '--nofile=64'] })
+  const authToken = await askToken(server)
+  const sockets = Array.from({ length: 80 }, () => {
+    const socket = connect(server.port, '127.0.0.1').on('error', () => undefined)
+    socket.write(
+      `POST /submit HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${authToken}\r\n` +
+        'Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n' +
+        '--b\r\nContent-Disposition: form-data; name="f"; filename="slow.wav"\r\n\r\n',
+    )
+    socket.write(Buffer.alloc(300_000))
+    return socket
+  })
+  const [refused] = (await Promise.any(sockets.map((socket) => once(socket, 'data')))) as [Buffer]
+  assert.match(refused.toString(), /^HTTP\/1\.1 503 [^]*"code":"too_busy"/)
+  for (const socket of sockets) socket.destroy()
+  await until('it has recovered', async () => (await listStaged(server.basedir)).length === 0, 10)
+  await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ...TWO]))
+  assert.equal(server.process.exitCode, null)
+})
+
+// What somebody does to the data tree between two submissions; a 200 that follows must be true on the disk.
+const RESPONSES = 'uploads/responses'
+const away = (path: string) => (basedir: string) => rename(join(basedir, path), join(basedir, `${path}-away`))
+const removed = (path: string) => (basedir: string) => rm(join(basedir, path), { recursive: true })
+const replaced = (path: string) => async (basedir: string) => {
+  await away(path)(basedir)
+  await mkdir(join(basedir, path))
+}
+const harmRows: { name: string; harm: (basedir: string) => Promise<unknown>; status: number }[] = [
+  { name: 'the base directory was removed', harm: removed('.'), status: 200 },
+  { name: 'the base directory was moved away', harm: (basedir) => rename(basedir, `${basedir}-away`), status: 200 },
+  { name: 'the project directory was removed', harm: removed(`${RESPONSES}/study`), status: 200 },
+  { name: 'the project directory was moved away', harm: away(`${RESPONSES}/study`), status: 200 },
+  { name: 'the project directory was replaced', harm: replaced(`${RESPONSES}/study`), status: 200 },
+  { name: 'all projects were removed', harm: removed(RESPONSES), status: 200 },
+  { name: 'the uploads were removed', harm: removed('uploads'), status: 200 },
+  { name: 'staging was removed', harm: removed('uploads/staging'), status: 200 },
+  { name: 'staging was replaced', harm: replaced('uploads/staging'), status: 200 },
+  { name: 'the receipts were removed', harm: removed('receipts'), status: 200 },
+  { name: 'the receipts were moved away', harm: away('receipts'), status: 200 },
+  { name: 'the project’s receipts were removed', harm: removed('receipts/study'), status: 200 },
+  { name: 'the project’s receipts were replaced', harm: replaced('receipts/study'), status: 200 },
+  { name: 'the receipts file was removed', harm: (basedir) => eachReceiptsFile(basedir, (file) => rm(file)), status: 200 },
+  { name: 'the receipts file was moved away', harm: (basedir) => eachReceiptsFile(basedir, (file) => rename(file, `${file}-away`)), status: 200 },
+  { name: 'the receipts file was emptied', harm: (basedir) => eachReceiptsFile(basedir, (file) => truncate(file)), status: 200 },
+  { name: 'the tokens were removed', harm: removed('tokens'), status: 200 },
+  {
+    name: 'the project directory is a link',
+    harm: async (basedir) => {
+      await away(`${RESPONSES}/study`)(basedir)
+      await symlink(join(basedir, `${RESPONSES}/study-away`), join(basedir, `${RESPONSES}/study`))
+    },
+    status: 500,
+  },
+  {
+    name: 'the project directory is a plain file',
+    harm: async (basedir) => {
+      await away(`${RESPONSES}/study`)(basedir)
+      await writeFile(join(basedir, `${RESPONSES}/study`), 'mine')
+    },
+    status: 500,
+  },
+  {
+    name: 'the receipts directory is a plain file',
+    harm: async (basedir) => {
+      await away('receipts/study')(basedir)
+      await writeFile(join(basedir, 'receipts/study'), 'mine')
+    },
+    status: 500,
+  },
+]
+
+test('what somebody did to the data tree while the server runs makes no 200 untrue', async (t) => {
+  for (const { name, harm, status } of harmRows) {
+    await t.test(`${name}: ${status}`, async (t) => {
+      const basedir = join(await temporaryDirectory(t), 'base')
+      const server = await startServer(t, { basedir })
+      assert.equal((await submitForm(server, [['auth_token', await askToken(server)], ...TWO])).status, 200)
+      await harm(basedir)
+      const before = status === 200 ? [] : await listAround(basedir)
+      for (let count = 0; count < 2; count++) {
+        const answer = await submitForm(server, [['auth_token', await askToken(server)], ...TWO])
+        assert.equal(answer.status, status)
+        if (status === 200) await checkKept(basedir, answer)
+        else assertRefusal(answer)
+      }
+      if (status !== 200) assert.deepEqual(await listAround(basedir), before)
+      assert.equal(await server.stop(), 0)
+    })
+  }
+})
+
+test('a project directory that is a link or a plain file at the start is not written through', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const elsewhere = await temporaryDirectory(t)
+  await mkdir(join(basedir, RESPONSES), { recursive: true })
+  await symlink(elsewhere, join(basedir, RESPONSES, 'linked'))
+  await writeFile(join(basedir, RESPONSES, 'plain'), 'mine')
+  const server = await startServer(t, { basedir })
+  for (const project of ['linked', 'plain']) {
+    const refused = await submitForm(server, [['auth_token', await askToken(server, { project })], ...TWO])
+    assert.equal(refused.status, 500)
+    assertRefusal(refused)
+  }
+  assert.deepEqual(await readdir(elsewhere), [])
+  assert.equal(await readFile(join(basedir, RESPONSES, 'plain'), 'utf8'), 'mine')
+  assert.deepEqual(await listStaged(basedir), [])
+})
+
+function failing(calls: readonly Call[], find: (call: Call) => boolean, error: string): string {
+  const found = calls.find(find)
+  assert.ok(found !== undefined, 'the request makes this call')
+  return `${found.name}:error=${error}:when=${numberOf(calls, found)}`
+}
+
+function assertRefusal({ headers, json }: Answer): void {
+  assert.equal(headers.get('content-type'), 'application/json')
+  assert.equal(headers.get('access-control-allow-origin'), '*')
+  assert.equal(json['status'], 'failed')
+}
+
+// After a failed fsync a second one proves nothing: the descriptor is closed before its file is touched again.
+function assertNotSyncedAgain(calls: readonly Call[]): void {
+  const failed = calls.filter(({ name, result }) => name === 'fsync' && result.includes('INJECTED'))
+  for (const call of failed.filter(({ paths }) => /\.\w+$/.test(paths[0] ?? ''))) {
+    const later = calls.filter(({ name, paths, began }) => began > call.ended && name === 'fsync' && paths[0] === call.paths[0])
+    assert.deepEqual(later, [])
+  }
+}
+
+function mounting(basedir: string, options: string): string[] {
+  const script = `mount -t tmpfs -o ${options} none "$0" && exec "$@"`
+  return ['unshare', process.getuid?.() === 0 ? '-m' : '-Urm', 'sh', '-c', script, basedir]
+}
+
+async function fillUp(directory: string): Promise<void> {
+  await mkdir(directory)
+  for (let count = 0; ; count++) {
+    try {
+      await writeFile(join(directory, String(count)), Buffer.alloc(64 * 1024))
+    } catch (error) {
+      assert.ok(error instanceof Error && 'code' in error && error.code === 'ENOSPC')
+      return
+    }
+  }
+}
+
+async function submitInTurn(server: Running, count: number): Promise<Answer[]> {
+  const authToken = await askToken(server)
+  const answers: Answer[] = []
+  for (let number = 0; number < count; number++) answers.push(await submitForm(server, [['auth_token', authToken], ...TWO]))
+  return answers
+}
+
+async function eachReceiptsFile(basedir: string, harm: (file: string) => Promise<unknown>): Promise<void> {
+  const directory = join(basedir, 'receipts', 'study')
+  for (const entry of await readdir(directory)) await harm(join(directory, entry))
+}
+
+async function listAround(basedir: string): Promise<string[]> {
+  return (await listFiles(basedir)).filter((path) => !/^(logs|tokens)\//.test(path))
+}
