@@ -37,7 +37,7 @@ export interface StartOptions {
 /** Makes a directory that is removed after the test. */
 export async function temporaryDirectory(t: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'reproschema-test-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
+  t.after(() => rm(path, { recursive: true, force: true, maxRetries: 5 })) // a server may still be writing its log
   return path
 }
 
