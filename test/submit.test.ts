@@ -345,6 +345,16 @@ test('all files of a submission are stored, or none', async (t) => {
     { name: 'a second field responses', parts: [...files, token, textPart('responses', '1'), textPart('responses', '1')], code: 'repeated_field' },
     { name: 'answers that are no JSON', parts: [...files, token, textPart('responses', '{')], code: 'invalid_responses' },
     { name: 'a text field that is not UTF-8', parts: [...files, token, textPart('note', Buffer.from([0xff]))], code: 'malformed_text' },
+    {
+      name: 'a long text field that is not UTF-8',
+      parts: [...files, token, textPart('note', Buffer.concat([Buffer.alloc(100_000, 'a'), Buffer.from([0xc3]), Buffer.alloc(9, 'a')]))],
+      code: 'malformed_text',
+    },
+    {
+      name: 'a long text field that ends within a character',
+      parts: [...files, token, textPart('note', Buffer.concat([Buffer.alloc(100_000, 'a'), Buffer.from([0xc3])]))],
+      code: 'malformed_text',
+    },
     { name: 'a part that cannot be read', parts: [...files, token, { header: 'Nothing', content: '' }], code: 'malformed_form' },
   ]
   for (const { name, parts, code } of cases) {

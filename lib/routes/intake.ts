@@ -1,6 +1,6 @@
-import { isUtf8 } from 'node:buffer'
 import { HttpError } from '../errors.ts'
 import type { FormEvent, PartHead } from '../form-event.ts'
+import { FieldText } from '../form/field-text.ts'
 import { JsonError, JsonText } from '../form/json-text.ts'
 import type { StagedPart } from '../store/publisher.ts'
 import type { StagedFile } from '../store/staged-file.ts'
@@ -124,33 +124,33 @@ export class Intake {
   }
 
   #tokenSink(): Sink {
-    const gathered = new Gathered()
+    const text = new FieldText()
     return {
       write: (bytes) => {
         this.#count(bytes)
-        gathered.add(bytes)
-        if (gathered.bytes > MAX_TOKEN_BYTES) throw new HttpError('unauthorized_token', { detail: 'too long' })
+        text.add(bytes)
+        if (text.bytes > MAX_TOKEN_BYTES) throw new HttpError('unauthorized_token', { detail: 'too long' })
         return undefined
       },
-      end: () => this.#parts.onToken(parseToken(gathered.text(), this.#parts.isJson)),
+      end: () => this.#parts.onToken(parseToken(text.finish(), this.#parts.isJson)),
     }
   }
 
   #textSink(name: string): Sink {
-    const gathered = new Gathered()
+    const text = new FieldText()
     let file: StagedFile | undefined
     return {
       write: (bytes) => {
         this.#count(bytes)
-        if (file !== undefined) return file.write(bytes)
-        gathered.add(bytes)
-        if (gathered.bytes <= MAX_TEXT_BYTES) return undefined
-        file = this.#stage()
-        return file.write(gathered.take())
+        text.add(bytes)
+        if (file === undefined && text.bytes <= MAX_TEXT_BYTES) return undefined
+        file ??= this.#stage()
+        return file.write(text.take())
       },
       end: () => {
+        const rest = text.finish()
         if (file === undefined) {
-          this.#fields.push({ name, value: parseText(gathered.text(), this.#parts.isJson) })
+          this.#fields.push({ name, value: parseText(rest, this.#parts.isJson) })
           return undefined
         }
         const [extension, mediaType] = this.#parts.isJson ? ['json', 'application/json'] : ['txt', 'text/plain']
@@ -177,30 +177,6 @@ export class Intake {
   #count(bytes: Buffer): void {
     this.#fieldBytes += bytes.length
     if (this.#fieldBytes > this.#parts.maxFieldBytes) throw new HttpError('fields_too_large')
-  }
-}
-
-/** Bytes of a short text that come in pieces. */
-class Gathered {
-  bytes = 0
-  #pieces: Buffer[] = []
-
-  add(piece: Buffer): void {
-    this.bytes += piece.length
-    this.#pieces.push(piece)
-    if (this.#pieces.length >= 256) this.#pieces = [Buffer.concat(this.#pieces)] // a piece may be one byte
-  }
-
-  take(): Buffer {
-    const joined = Buffer.concat(this.#pieces)
-    this.#pieces = []
-    return joined
-  }
-
-  text(): string {
-    const joined = this.take()
-    if (!isUtf8(joined)) throw new HttpError('malformed_text')
-    return joined.toString()
   }
 }
 
