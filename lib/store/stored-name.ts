@@ -5,6 +5,9 @@ const MAX_EXTENSION_BYTES = 40 // `.zip.0010` carries the number of a slice and 
 // hides text (bidirectional controls, zero-width space, byte order mark); separators of paths, and what looks like one.
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060\ufeff/\\\u2044\u2215\u2216\u29f8\u29f9\ufe68\uff0f\uff3c]/gu
 
+const UTF8 = new TextEncoder()
+const CHARACTERS = new Intl.Segmenter()
+
 /**
  * Makes one safe path segment of a file's name from the network; the receipt keeps the name as it was given.
  * @param given any text, such as the filename of a part
@@ -12,7 +15,7 @@ const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060\ufeff/\\\u
  */
 export function toStoredName(given: string): string {
   const last = given.split(/[/\\]/).findLast((segment) => segment !== '') ?? '' // RFC 7578 §4.2: directories are not to be used
-  const plain = last.replace(UNSAFE, '_').trim().replace(/^\.+/, '').trim()
+  const plain = last.replace(UNSAFE, '_').replace(/^[\s.]+/, '').trimEnd()
   return shorten(plain) || 'unnamed'
 }
 
@@ -21,19 +24,16 @@ function shorten(name: string): string {
   const dot = name.indexOf('.', Math.max(1, name.length - MAX_EXTENSION_BYTES))
   const extension = dot < 0 ? '' : name.slice(dot)
   const room = Buffer.byteLength(extension) <= MAX_EXTENSION_BYTES ? MAX_BYTES - Buffer.byteLength(extension) : MAX_BYTES
-  return cut(name, room) + (room < MAX_BYTES ? extension : '')
+  return (cut(name, room) || 'unnamed') + (room < MAX_BYTES ? extension : '') // one letter may have 200 bytes of accents
 }
 
-// By characters as a reader sees them, so that no accent and no half of an emoji is left behind.
+// By characters as a reader sees them, so that no accent and no half of an emoji is left behind. Only the place of the
+// cut is looked at: to walk through a thousand long names would hold up everybody else.
 function cut(text: string, bytes: number): string {
-  let kept = ''
-  let left = bytes
-  for (const { segment } of new Intl.Segmenter().segment(text)) {
-    left -= Buffer.byteLength(segment)
-    if (left < 0) break
-    kept += segment
-  }
-  return kept
+  const { read } = UTF8.encodeInto(text, new Uint8Array(bytes))
+  if (read === text.length) return text
+  const cutThrough = CHARACTERS.segment(text.slice(0, read + 2)).containing(read)
+  return text.slice(0, cutThrough?.index ?? 0)
 }
 
 /**
@@ -42,9 +42,13 @@ function cut(text: string, bytes: number): string {
  */
 export function nameFiles(stamp: string, names: readonly string[]): string[] {
   const taken = new Set<string>()
+  const copies = new Map<string, number>() // of each name so far: to count from 2 again takes long for many files
   return names.map((name) => {
-    let candidate = `${stamp}-${name}`
-    for (let copy = 2; taken.has(candidate); copy++) candidate = `${stamp}-${copy}-${name}`
+    let copy = copies.get(name) ?? 0
+    let candidate: string
+    do candidate = ++copy === 1 ? `${stamp}-${name}` : `${stamp}-${copy}-${name}`
+    while (taken.has(candidate))
+    copies.set(name, copy)
     taken.add(candidate)
     return candidate
   })
