@@ -37,6 +37,7 @@ export class Intake {
   #sink: Sink | undefined
   #fieldBytes = 0
   #finishing: Promise<void> = Promise.resolve()
+  #isDiscarded = false
 
   constructor(parts: IntakeParts) {
     this.#parts = parts
@@ -62,6 +63,7 @@ export class Intake {
 
   /** Removes everything that was staged. */
   async discard(): Promise<void> {
+    this.#isDiscarded = true
     await Promise.allSettled([this.#finishing])
     await Promise.all(this.#staged.map((file) => file.discard()))
   }
@@ -168,6 +170,7 @@ export class Intake {
   // One after another: a thousand small files in one chunk must not take a thousand descriptors.
   #keep(file: StagedFile, description: Omit<StagedPart, 'path' | 'bytes' | 'sha256'>): Promise<void> {
     this.#finishing = this.#finishing.then(async () => {
+      if (this.#isDiscarded) return // no syncs for what is about to be removed
       const content = await file.finish()
       this.#files.push({ path: file.path, ...description, ...content })
     })
