@@ -85,7 +85,8 @@ const REFUSALS = {
   fields_too_large: refused(413, 'The text fields of this form are larger than this server accepts.'),
   too_many_parts: refused(413, 'This form has more parts than this server accepts.'),
   part_header_too_large: refused(413, 'The name or the header of a field of this form is too large.'),
-  preamble_too_large: refused(413, 'There is too much text before the first part of this form.'),
+  // 400 as the other ways to name a boundary that is not in the body: what its parser sees is a preamble without an end.
+  preamble_too_large: refused(400, 'There is too much text before the first part of this form.'),
 
   // What is our fault, or our limit.
   internal: failed(500, 'Something went wrong on our side. Please send it again in a few minutes.'),
