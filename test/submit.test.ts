@@ -4,7 +4,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { request as openRequest } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { askToken, filesOf, listFiles, listUploads, readReceipts, request, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { ADMIN_TOKEN, askToken, filesOf, listFiles, listUploads, readReceipts, request } from './harness.ts'
+import { startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import type { Running } from './harness.ts'
 import {
   assertAccepted, assertRefused, BOUNDARY, filePart, formatMultipart, FORMATS, MULTIPART, nothingIsLeft, post, readStored, textPart,
@@ -131,6 +132,7 @@ test('an auth token', async (t) => {
     { name: 'is refused in capitals', fields: [good.toUpperCase()], expected: unknown },
     { name: 'is refused under the name of another project', fields: [good.replace('study', 'other')], expected: unknown },
     { name: 'is refused where it is a hundred thousand characters long', fields: ['a'.repeat(100_000)], expected: unknown },
+    { name: 'is refused where it is the admin token', fields: [ADMIN_TOKEN], expected: unknown },
     { name: 'is refused where it is __proto__', fields: ['__proto__'], expected: unknown },
     { name: 'is refused once it has expired', fields: [expired], expected: { status: 403, code: 'token_expired' } },
     { name: 'is refused beside another one in the header', fields: [good], bearer: `Bearer ${another}`, expected: conflict },
