@@ -16,7 +16,7 @@ const DEAD = '20241101T120000.000000Z-0000dead'
 const SILENT_SECONDS = 6 * 60
 
 async function openStore(t: TestContext, basedir: string, processId = 'cafe0001'): Promise<Store> {
-  const store = new Store(new Layout(basedir), new Directories(), processId)
+  const store = new Store(new Layout(basedir), new Directories(), processId, undefined)
   await store.open()
   t.after(() => store.close())
   return store
