@@ -1,5 +1,4 @@
 import { parseArgs } from 'node:util'
-import { systemCode } from './errors.ts'
 import { SETTINGS, type Setting } from './settings.ts'
 
 /** The server's configuration, read once at the start and never changed. */
@@ -33,18 +32,27 @@ export function readConfig(args: readonly string[], environment: Readonly<Record
   return Object.freeze(config)
 }
 
-type Flags = Readonly<Record<string, string | boolean | undefined>>
+type Flags = ReadonlyMap<string, string>
 
+const SEE_HELP = '--help lists what there is.'
+
+// Not strict: that would stop at the first mistake, and each is to have its line.
 function readFlags(args: readonly string[], mistakes: string[]): Flags {
-  const names = Object.values(SETTINGS).flatMap((row) => ('flag' in row && row.flag !== undefined ? [row.flag] : []))
-  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
-  try {
-    return parseArgs({ args: [...args], options }).values
-  } catch (error) {
-    if (!systemCode(error)?.startsWith('ERR_PARSE_ARGS')) throw error
-    mistakes.push(`${error instanceof Error ? error.message.split('. ')[0] : ''}. --help lists what there is.`)
-    return {}
+  const allowedOf = new Map(Object.values(SETTINGS).map((row: Setting<unknown>) => [row.flag, row.allowed]))
+  const options = Object.fromEntries([...allowedOf.keys()].map((flag) => [flag, { type: 'string' as const }]))
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true })
+  const flags = new Map<string, string>()
+  let isAfterUnknown = false // what follows an unknown option may be its value, and a secret: it is not shown
+  for (const token of tokens) {
+    if (token.kind === 'positional' && !isAfterUnknown) mistakes.push(`${JSON.stringify(token.value)} is not understood. ${SEE_HELP}`)
+    isAfterUnknown = token.kind === 'option' && !allowedOf.has(token.name)
+    if (token.kind !== 'option') continue
+    const isMissing = token.value === undefined || (!token.inlineValue && token.value.startsWith('-'))
+    if (isAfterUnknown) mistakes.push(`There is no option ${token.rawName}. ${SEE_HELP}`)
+    else if (isMissing) mistakes.push(`${token.rawName} needs a value: use ${allowedOf.get(token.name)}.`)
+    else flags.set(token.name, token.value)
   }
+  return flags
 }
 
 function readSetting(
@@ -53,12 +61,12 @@ function readSetting(
   environment: Readonly<Record<string, string | undefined>>,
   mistakes: string[],
 ): unknown {
-  const flag = row.flag === undefined ? undefined : flags[row.flag]
-  const text = typeof flag === 'string' ? flag : environment[row.variable] || undefined
+  const flag = row.flag === undefined ? undefined : flags.get(row.flag)
+  const text = flag ?? (environment[row.variable] || undefined)
   if (text === undefined) return row.otherwise()
   const value = text === '' ? undefined : row.parse(text)
   if (value !== undefined) return value
-  const name = typeof flag === 'string' ? `--${row.flag}` : row.variable
+  const name = flag === undefined ? row.variable : `--${row.flag}`
   const shown = row.isSecret === true ? '(its value is not shown)' : JSON.stringify(text)
   mistakes.push(`${name}=${shown} is not allowed: use ${row.allowed}.`)
   return row.otherwise()

@@ -231,7 +231,7 @@ function readToken(path: string): string | undefined {
 function parseOrigins(text: string): readonly string[] | '*' | undefined {
   if (text.trim() === '*') return '*'
   const origins = text.split(/[\s,]+/).filter((origin) => origin !== '')
-  return origins.length > 0 && origins.every(isOrigin) ? origins : undefined
+  return origins.length > 0 && origins.every(isOrigin) ? Object.freeze(origins) : undefined
 }
 
 function isOrigin(text: string): boolean {
