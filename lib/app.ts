@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
 import { newSecret } from './access/secret.ts'
 import type { Config } from './config.ts'
 import { Directories } from './durable.ts'
+import { systemCode } from './errors.ts'
 import { Cors } from './http/cors.ts'
 import { Router } from './http/router.ts'
 import { HttpServer, type Answered } from './http/server.ts'
@@ -35,7 +36,7 @@ export interface App {
 export async function startApp(config: Config, print: (line: string) => void): Promise<App> {
   const layout = new Layout(config.basedir)
   const directories = new Directories()
-  await mkdir(config.basedir, { recursive: true, mode: 0o700 })
+  if (!(await isDirectory(config.basedir))) await directories.ensure(config.basedir)
   for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
   const log = new Log(layout.logs, print, config.isDevelopment)
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
@@ -59,7 +60,10 @@ export async function startApp(config: Config, print: (line: string) => void): P
     onAnswered: (answered) => note(log, answered),
   })
   const sweep = async () => void (await grants.sweep(Date.now()))
-  const address = await server.listen(config.host, config.port)
+  const address = await server.listen(config.host, config.port).catch(async (error: unknown) => {
+    await store.close() // leaves nothing in the staging directory
+    throw error
+  })
   const timers = [
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
     every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
@@ -82,6 +86,16 @@ export async function startApp(config: Config, print: (line: string) => void): P
       log.announce('Stopped')
       await log.close()
     },
+  }
+}
+
+// The base directory may be a link, as the lab wishes; nothing below it may.
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
   }
 }
 
