@@ -7,8 +7,8 @@ import type { Query } from '../http/target.ts'
  * A token given twice passes only where both are right, and is then refused as a repeated parameter.
  */
 export function requireAdminToken(query: Query, adminToken: string): void {
-  const given = query.all('token').filter((token) => token !== '')
-  if (given.length === 0) throw new HttpError('not_authorized')
+  const given = query.all('token')
+  if (given.every((token) => token === '')) throw new HttpError('not_authorized')
   if (!given.every((token) => isSameSecret(token, adminToken))) throw new HttpError('not_authorized_token')
   query.one('token')
 }
