@@ -25,7 +25,8 @@ for (const [address, prefix] of [
   LOCAL.addSubnet(address, prefix, 'ipv6')
 }
 
-const LOCAL_NAME = /^(ip6-)?(localhost|loopback)$|\.(localhost|localdomain|local)$/ // RFC 6761 §6.3, RFC 6762 §3
+// RFC 6761 §6.3, RFC 6762 §3, RFC 8375; `internal` is reserved by ICANN; the others stand in the /etc/hosts of Linux.
+const LOCAL_NAME = /^(ip6-)?(localhost[46]?|loopback)$|\.(localhost|localdomain[46]?|local|internal|home\.arpa)$/
 
 /**
  * Checks the address of a web app and gives it back in the form of the WHATWG URL standard, which is plain ASCII.
@@ -48,12 +49,14 @@ function isLocalHost(hostname: string): boolean {
   return inside !== undefined && LOCAL.check(inside, 'ipv4')
 }
 
-// An IPv4 address inside an IPv6 one: mapped and compatible (RFC 4291 §2.5.5), translated (RFC 6052), 6to4 (RFC 3056).
+// An IPv4 address inside an IPv6 one: mapped and compatible (RFC 4291 §2.5.5), translated (RFC 2765 §2.1, RFC 6052),
+// 6to4 (RFC 3056).
 function embeddedIPv4(host: string): string | undefined {
   const groups = expandIPv6(host)
   const [first, second, third] = groups
   if (first === 0x2002) return formatIPv4(second, third)
-  const isWrapped = groups.slice(0, 5).every((group) => group === 0) || (first === 0x64 && second === 0xff9b)
+  const isLow = groups.slice(0, 4).every((group) => group === 0) && (groups[4] === 0 || groups[4] === 0xffff)
+  const isWrapped = isLow || (first === 0x64 && second === 0xff9b)
   return isWrapped ? formatIPv4(groups[6], groups[7]) : undefined
 }
 
