@@ -38,15 +38,15 @@ export async function startApp(config: Config, print: (line: string) => void): P
   const directories = new Directories()
   if (!(await isDirectory(config.basedir))) await directories.ensure(config.basedir)
   for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
-  const log = new Log(layout.logs, print, config.isDevelopment)
+  const fixedToken = config.token ?? config.tokenFile
+  const adminToken = fixedToken ?? newSecret()
+  const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment, adminToken })
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
   await store.open()
   await recover(store, log)
 
-  const fixedToken = config.token ?? config.tokenFile
-  const adminToken = fixedToken ?? newSecret()
   const server = new HttpServer({
     router: new Router({
       '/': { GET: root },

@@ -1,11 +1,12 @@
 import { readdir, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { openForAppending, putInPlace, remove, SharedRun, writeWhole } from './durable.ts'
+import { Directories, openForAppending, putInPlace, remove, SharedRun, writeWhole } from './durable.ts'
 import { systemCode } from './errors.ts'
 
 const KEEP = 10
 const MOST_WAITING_CHARACTERS = 8 * 1024 * 1024
 const DAY_MS = 24 * 3600 * 1000
+const TURNED = /^\.\d{4}-\d\d-\d\d(-\d+)?$/ // what follows the name of the log
 
 /**
  * A log file that is turned every Monday (UTC): `console.log` becomes `console.log.2024-10-28`, and ten such are kept.
@@ -48,12 +49,11 @@ export class LogFile {
     if (lines.length === 0) return
     try {
       const handle = await this.#open()
-      if (this.#lost > 0) lines.unshift(`${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`)
-      await writeWhole(handle, [Buffer.from(lines.join(''))])
+      const warning = `${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`
+      await writeWhole(handle, [Buffer.from(this.#lost > 0 ? warning : ''), Buffer.from(lines.join(''))])
       this.#lost = 0
-    } catch (error) {
-      if (systemCode(error) === undefined) throw error
-      this.#lost += lines.length
+    } catch {
+      this.#lost += lines.length // whatever it was: to log that a log cannot be written would fail again, for ever
       await this.#reopen()
     }
   }
@@ -62,7 +62,7 @@ export class LogFile {
     const week = weekOf(Date.now())
     if (this.#handle !== undefined && !(await this.#isCurrent(this.#handle))) await this.#reopen() // turned by another
     if (this.#handle === undefined) {
-      this.#handle = await openForAppending(this.#path)
+      this.#handle = await openOrMake(this.#path)
       const { size, mtimeMs } = await this.#handle.stat()
       this.#week = size === 0 ? week : weekOf(mtimeMs)
     }
@@ -86,7 +86,7 @@ export class LogFile {
   async #reopen(): Promise<void> {
     const handle = this.#handle
     this.#handle = undefined
-    await handle?.close()
+    await handle?.close().catch(() => undefined) // of a full disk, perhaps; what was lost is counted already
   }
 
   async #turn(): Promise<void> {
@@ -94,9 +94,20 @@ export class LogFile {
     const monday = new Date((this.#week * 7 - 3) * DAY_MS).toISOString().slice(0, 10)
     await linkUnderFreeName(this.#path, `${this.#path}.${monday}`)
     await remove(this.#path)
-    const prefix = `${basename(this.#path)}.`
-    const turned = (await readdir(dirname(this.#path))).filter((entry) => entry.startsWith(prefix)).toSorted()
-    for (const entry of turned.slice(0, -KEEP)) await remove(join(dirname(this.#path), entry))
+    const [directory, name] = [dirname(this.#path), basename(this.#path)]
+    const isTurned = (entry: string) => entry.startsWith(name) && TURNED.test(entry.slice(name.length))
+    const turned = (await readdir(directory)).filter(isTurned).toSorted()
+    for (const entry of turned.slice(0, -KEEP)) await remove(join(directory, entry))
+  }
+}
+
+async function openOrMake(path: string): Promise<FileHandle> {
+  try {
+    return await openForAppending(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    await new Directories().ensure(dirname(path)) // somebody has removed it while the server ran
+    return openForAppending(path)
   }
 }
 

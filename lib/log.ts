@@ -16,29 +16,34 @@ export interface AccessLine {
   readonly userAgent: string | undefined
 }
 
+/** What a log works with. */
+export interface LogParts {
+  readonly directory: string
+  /** Writes a line to standard output. */
+  readonly print: (line: string) => void
+  /** Whether standard output shows everything, as in development. */
+  readonly isVerbose: boolean
+  /** What no line of a request may show, whatever it looks like. */
+  readonly adminToken: string
+}
+
 /** The server's logs: `console.log` for events, `access.log` for requests, `error.log` for what we did wrong. */
 export class Log {
   readonly #console: LogFile
   readonly #access: LogFile
   readonly #error: LogFile
-  readonly #print: (line: string) => void
-  readonly #isVerbose: boolean
+  readonly #parts: LogParts
 
-  /**
-   * @param print writes a line to standard output
-   * @param isVerbose whether standard output shows everything, as in development
-   */
-  constructor(directory: string, print: (line: string) => void, isVerbose: boolean) {
-    this.#console = new LogFile(join(directory, 'console.log'))
-    this.#access = new LogFile(join(directory, 'access.log'))
-    this.#error = new LogFile(join(directory, 'error.log'))
-    this.#print = print
-    this.#isVerbose = isVerbose
+  constructor(parts: LogParts) {
+    this.#console = new LogFile(join(parts.directory, 'console.log'))
+    this.#access = new LogFile(join(parts.directory, 'access.log'))
+    this.#error = new LogFile(join(parts.directory, 'error.log'))
+    this.#parts = parts
   }
 
   /** Says something to whoever started the server, as it stands. */
   announce(line: string): void {
-    this.#print(line)
+    this.#parts.print(line)
     this.#console.append(line)
   }
 
@@ -56,13 +61,14 @@ export class Log {
 
   /** Notes a request in the combined log format, without the query: tokens travel there. */
   access(line: AccessLine): void {
-    const request = `${line.method} ${hideSecrets(line.target.split('?')[0] ?? '')} HTTP/${line.httpVersion}`
+    const path = line.target.split(/[?&;=%]/)[0] ?? '' // a query that was mistyped or encoded is none the less one
+    const request = `${line.method} ${this.#hide(path)} HTTP/${line.httpVersion}`
     const bytes = line.bytes === 0 ? '-' : String(line.bytes)
     const text =
       `${line.address} - - [${formatDate(new Date())}] "${plain(request)}" ${line.status} ${bytes} ` +
-      `"${plain(originOf(line.referer))}" "${plain(hideSecrets(line.userAgent ?? '-'))}"`
+      `"${plain(originOf(line.referer))}" "${plain(this.#hide(line.userAgent ?? '-'))}"`
     this.#access.append(text)
-    if (this.#isVerbose) this.#print(text)
+    if (this.#parts.isVerbose) this.#parts.print(text)
   }
 
   /** Writes what is waiting. */
@@ -72,7 +78,11 @@ export class Log {
 
   #say(line: string): void {
     this.#console.append(line)
-    if (this.#isVerbose) this.#print(line)
+    if (this.#parts.isVerbose) this.#parts.print(line)
+  }
+
+  #hide(text: string): string {
+    return text.replaceAll(this.#parts.adminToken, '(hidden)').replace(/[0-9a-f]{32,}/gi, '(hidden)')
   }
 }
 
@@ -88,10 +98,6 @@ function quote(text: string): string {
 
 function plain(text: string): string {
   return text.replace(/[^\x20-\x7e]|["\\]/g, '?').slice(0, 500)
-}
-
-function hideSecrets(text: string): string {
-  return text.replace(/[0-9a-f]{32,}/gi, '(hidden)')
 }
 
 function originOf(referer: string | undefined): string {
