@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createServer, type IncomingMessage } from 'node:http'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { ADMIN_TOKEN, listUploads, PROGRAM, readReceipts, runProgram, startServer, until } from './harness.ts'
+
+interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+// Not `runProgram`: the fake server below lives in this process and must go on meanwhile.
+async function attempt(...args: readonly string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [PROGRAM, 'try', ...args], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
+  const [stdout, stderr] = [textOf(child.stdout), textOf(child.stderr)]
+  const status = await new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
+  return { status, stdout: await stdout, stderr: await stderr }
+}
+
+async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}
+
+for (const end of ['', '/', '//']) {
+  test(`\`try\` ends with 0 where everything arrived, at an address that ends in ${JSON.stringify(end)}`, async (t) => {
+    const server = await startServer(t)
+    const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', `${server.url}${end}`)
+    assert.deepEqual([status, stderr], [0, ''], stdout)
+    assert.equal(stdout.match(/: SHA-256 matches$/gm)?.length, 3)
+    assert.match(stdout, /^ok: /m)
+    assert.ok(!stdout.includes(ADMIN_TOKEN) && !/try-[0-9a-f]{32}/.test(stdout), stdout)
+    const stored = await listUploads(server.basedir)
+    assert.deepEqual(stored.map((path) => path.replace(/^responses\/try\/[^-]*-/, '')).toSorted(), ['messages.json', 'messages.json', 'try.bin'])
+    assert.equal((await readReceipts(server.basedir, 'try')).length, 2)
+    for (const path of stored) {
+      const content = await readFile(join(server.basedir, 'uploads', path))
+      assert.ok(stdout.includes(createHash('sha256').update(content).digest('hex')), path)
+    }
+  })
+}
+
+const usages = [
+  { name: 'no token', args: [], says: /^--token is missing: .*\n$/ },
+  { name: 'a token without its text', args: ['--token'], says: /--token/ },
+  { name: 'an address that is none', args: ['--token=x', '--url=localhost'], says: /^--url="localhost" is not allowed: .*\n$/ },
+  { name: 'an address of another scheme', args: ['--token=x', '--url=ftp://x/'], says: /^--url="ftp:\/\/x\/" is not allowed: .*\n$/ },
+  { name: 'an option that does not exist', args: ['--token=x', '--bogus'], says: /bogus.*--help lists what there is\.\n$/ },
+  { name: 'a word too many', args: ['--token=x', 'more'], says: /more.*--help lists what there is\.\n$/ },
+]
+for (const { name, args, says } of usages) {
+  test(`\`try\` with ${name} ends with 2 and a line that says so`, () => {
+    const { status, stdout, stderr } = runProgram(['try', ...args])
+    assert.deepEqual([status, stdout], [2, ''])
+    assert.match(stderr, says)
+    assert.doesNotMatch(stderr, /\n {4}at /)
+  })
+}
+
+test('`try` with a wrong admin token ends with 1 and shows what the server said', async (t) => {
+  const server = await startServer(t)
+  const { status, stdout, stderr } = await attempt('--token', 'wrong-token', '--url', server.url)
+  assert.deepEqual([status, stderr], [1, ''])
+  assert.match(stdout, /^FAILED: GET \/token: 403 .*not_authorized_token/)
+})
+
+for (const host of ['127.0.0.1', 'localhost']) {
+  test(`\`try\` without a server at ${host} ends with 1 and one line that says where`, async () => {
+    const port = await freePort()
+    const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', `http://${host}:${port}`)
+    assert.deepEqual([status, stderr], [1, ''])
+    assert.match(stdout, new RegExp(`^FAILED: no answer from http://${host}:${port}: .*ECONNREFUSED.*\\n$`))
+  })
+}
+
+test('`try` with a name that does not exist ends with 1 and one line', async () => {
+  const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', 'http://no.such.invalid')
+  assert.deepEqual([status, stderr], [1, ''])
+  assert.match(stdout, /^FAILED: no answer from http:\/\/no\.such\.invalid: .+\n$/)
+})
+
+const granted = { status: 200, body: '{"auth_token":"try-0","expires":"x"}' }
+interface FakeAnswer {
+  readonly status: number
+  readonly body: string
+}
+
+/** What a server would say that stores what it is sent. */
+function honest(fields: ReadonlyMap<string, Buffer>): { name: string; sha256: string }[] {
+  const names: Record<string, string> = { file: 'try.bin', responses: 'messages.json' }
+  return [...fields].flatMap(([field, content]) => {
+    const name = names[field]
+    return name === undefined ? [] : [{ name, sha256: createHash('sha256').update(content).digest('hex') }]
+  })
+}
+
+const accepted = (files: unknown, status = 'accepted'): FakeAnswer => ({ status: 200, body: JSON.stringify({ status, files }) })
+const fakes: readonly { name: string; status: number; token?: FakeAnswer; submit: (fields: ReadonlyMap<string, Buffer>) => FakeAnswer; says: RegExp }[] = [
+  { name: 'holds', status: 0, submit: (fields) => accepted(honest(fields)), says: /^ok: /m },
+  {
+    name: 'has the wrong SHA-256 of the file',
+    status: 1,
+    submit: (fields) => accepted(honest(fields).map((file) => (file.name === 'try.bin' ? { ...file, sha256: '0'.repeat(64) } : file))),
+    says: /^try\.bin: SHA-256 should be [0-9a-f]{64}, the answer says 0{64}$/m,
+  },
+  {
+    name: 'has the wrong SHA-256 of the second messages',
+    status: 1,
+    submit: (fields) => accepted(fields.has('file') ? honest(fields) : [{ name: 'messages.json', sha256: 'f'.repeat(64) }]),
+    says: /^messages\.json: SHA-256 should be .* the answer says f{64}$/m,
+  },
+  { name: 'says nothing of the messages', status: 1, submit: (fields) => accepted(honest(fields).slice(0, 1)), says: /^messages\.json: .*nothing of it$/m },
+  { name: 'has no files', status: 1, submit: () => accepted(undefined), says: /^try\.bin: .*nothing of it$/m },
+  { name: 'has files that are none', status: 1, submit: () => accepted([null, 1, { name: 'try.bin', sha256: 1 }]), says: /^FAILED: see above$/m },
+  { name: 'is not `accepted`', status: 1, submit: (fields) => accepted(honest(fields), 'refused'), says: /^FAILED: see above$/m },
+  { name: 'is refused', status: 1, submit: () => ({ status: 507, body: '{"code":"insufficient_storage"}' }), says: /^FAILED: POST \/submit: 507 .*insufficient_storage/m },
+  { name: 'is no JSON', status: 1, submit: () => ({ status: 200, body: '<html>' }), says: /^FAILED: POST \/submit: 200 and no JSON object$/m },
+  { name: 'has no token', status: 1, token: { status: 200, body: '{}' }, submit: () => accepted([]), says: /^FAILED: GET \/token: the answer has no auth_token$/m },
+  { name: 'is null instead of a token', status: 1, token: { status: 200, body: 'null' }, submit: () => accepted([]), says: /^FAILED: GET \/token: 200 and no JSON/m },
+]
+for (const { name, status, token = granted, submit, says } of fakes) {
+  test(`\`try\` ends with ${status} at a server whose answer ${name}`, async (t) => {
+    const url = await fakeServer(t, async (request) => {
+      if (request.method === 'GET') return token
+      return submit(await fieldsOf(request))
+    })
+    const ended = await attempt('--token', ADMIN_TOKEN, '--url', url)
+    assert.deepEqual([ended.status, ended.stderr], [status, ''], ended.stdout)
+    assert.match(ended.stdout, says)
+    assert.equal(/^ok: /m.test(ended.stdout), status === 0)
+  })
+}
+
+test('`try` ends with 1 at a server that hangs up', async (t) => {
+  const url = await fakeServer(t, async (request) => void request.socket.destroy())
+  const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', url)
+  assert.deepEqual([status, stderr], [1, ''])
+  assert.match(stdout, /^FAILED: no answer from .+\n$/)
+})
+
+async function fakeServer(t: TestContext, answer: (request: IncomingMessage) => Promise<FakeAnswer | void>): Promise<string> {
+  const server = createServer((request, response) => {
+    void answer(request).then((given) => {
+      if (given !== undefined) response.writeHead(given.status, { Connection: 'close' }).end(given.body)
+    })
+  }).listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await until('the fake server listens', () => server.listening)
+  const address = server.address()
+  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+}
+
+// A port that was free a moment ago.
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await until('the port is known', () => server.listening)
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  return typeof address === 'object' ? (address?.port ?? 0) : 0
+}
+
+/** The fields of a form, by a reader that is not the server's: the one behind `Response` in Node. */
+async function fieldsOf(request: IncomingMessage): Promise<ReadonlyMap<string, Buffer>> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  const headers = { 'Content-Type': request.headers['content-type'] ?? '' }
+  const form = await new Response(Buffer.concat(chunks), { headers }).formData()
+  const fields = new Map<string, Buffer>()
+  for (const [name, value] of form) {
+    fields.set(name, typeof value === 'string' ? Buffer.from(value) : Buffer.from(await value.arrayBuffer()))
+  }
+  return fields
+}
