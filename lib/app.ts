@@ -100,8 +100,9 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 async function recover(store: Store, log: Log): Promise<void> {
-  const { processes, completed } = await store.recover()
+  const { processes, completed, failures } = await store.recover()
   if (processes > 0) log.info('recovered', { processes, completed })
+  for (const failure of failures) log.error('recovery failed', failure) // what it could not complete is tried again
 }
 
 function every(ms: number, log: Log, failure: string, work: () => Promise<void>): NodeJS.Timeout {

@@ -60,7 +60,7 @@ export function submit(parts: SubmitParts): Handler {
       await receive(parts, exchange, form, intake, share)
       return await keep(parts, exchange, permission.require(), intake)
     } catch (error) {
-      await intake.discard()
+      await Promise.allSettled([intake.discard()]) // what failed first is what matters
       throw error
     } finally {
       share.end()
