@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFile, type ExecFileException } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
+import { request as openRequest } from 'node:http'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { ADMIN_TOKEN, askToken, listUploads, needs, readReceipts, request, startServer, temporaryDirectory, until } from './harness.ts'
@@ -214,6 +215,23 @@ test('fetch submits', async (t) => {
   const [receipt] = await readReceipts(server.basedir, 'study')
   assert.deepEqual(receipt?.['fields'], [{ name: 'a "b"\r\n', value: 'line\r\nend' }])
   assert.equal((receipt?.['files'] as { media_type: string }[])[0]?.media_type, 'audio/wav')
+})
+
+test('a client that waits to be told to go on is told so where its head is good, and refused where it is not', async (t) => {
+  const server = await startServer(t)
+  const authToken = await askToken(server)
+  for (const { token, expected } of [{ token: authToken, expected: ['100', '200'] }, { token: UNKNOWN_TOKEN, expected: ['403'] }]) {
+    const headers = { Expect: '100-continue', 'Content-Type': 'application/json', 'Content-Length': 15, Authorization: `Bearer ${token}` }
+    const upload = openRequest({ port: server.port, path: '/submit', method: 'POST', headers, agent: false })
+    const seen: string[] = []
+    upload.on('error', () => undefined) // it is closed under a client that was refused and sends nothing
+    upload.on('continue', () => seen.push('100') > 0 && upload.end('{"responses":1}'))
+    upload.on('response', (response) => seen.push(String(response.resume().statusCode)))
+    upload.flushHeaders()
+    await until('it is answered', () => seen.length === expected.length)
+    assert.deepEqual(seen, expected)
+    upload.destroy()
+  }
 })
 
 /** A slice of a recording, byte for byte as reproschema-ui sends it through axios from a browser. */

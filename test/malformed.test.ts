@@ -173,6 +173,11 @@ test('a part header is taken', async (t) => {
       assert.deepEqual(receipts.map((receipt) => receipt['fields'])[index], [{ name: 'note', value: 'UklGRg==' }])
     })
   }
+  await t.test('whose empty line is also the line end before the next delimiter', async () => {
+    const empty = formatMultipart([filePart('file', 'a.txt', 'x'), token]).toString().replace('\r\n\r\nx\r\n', '\r\n\r\n')
+    const [file] = assertAccepted(await post(server, empty))
+    assert.equal(file?.bytes, 0)
+  })
   await t.test('of a file, whose bytes are not decoded either', async () => {
     for (const encoding of ['base64', 'quoted-printable', 'x-gzip']) {
       const { header, content } = filePart('file', 'a.txt', '=41=\r\nUklGRg==')

@@ -490,6 +490,8 @@ test('stored bytes are the bytes that were sent', async (t) => {
     { name: 'that hold the boundary after LF alone', content: `a\n--${BOUNDARY}\nb\n--${BOUNDARY}--\n` },
     { name: 'that hold the boundary after CR alone', content: `a\r--${BOUNDARY}\rb` },
     { name: 'that hold the delimiter followed by text', content: `a${delimiter}x\r\nb${delimiter}-x` },
+    { name: 'that end in the delimiter and CR', content: `a${delimiter}\r` },
+    { name: 'that end in the delimiter, blanks and CR', content: `a${delimiter} \t\r` },
     { name: 'that are a run of CR', content: '\r'.repeat(100_000) },
     { name: 'that are a run of CR and LF in turn', content: '\r\n'.repeat(50_000) },
     { name: 'that are a run of dashes', content: '-'.repeat(100_000) },
@@ -513,14 +515,15 @@ test('a form comes to the same however it is cut on its way', async (t) => {
   const server = await startServer(t)
   const authToken = await askToken(server)
   const answers = '{"a":[1.0,"é"]}'
-  const form = formatMultipart([filePart('file', 'é.wav', '\r\n--\r\n'), textPart('auth_token', authToken), textPart('responses', answers)])
+  const content = `\r\n--\r\n--${BOUNDARY}\r`
+  const form = formatMultipart([filePart('file', 'é.wav', content), textPart('auth_token', authToken), textPart('responses', answers)])
   const cuts = [...Array.from({ length: form.length - 1 }, (_, index) => [index + 1]), Array.from({ length: form.length }, (_, index) => index)]
   const accepted = await Promise.all(cuts.map((places) => sendInPieces(server, form, places)))
   assert.deepEqual(new Set(accepted), new Set([200]))
   const stored = new Map<string, string>()
   for (const name of await listUploads(server.basedir)) stored.set(name, await readFile(join(server.basedir, 'uploads', name), 'utf8'))
-  assert.equal([...stored].filter(([name, content]) => name.endsWith('-é.wav') && content === '\r\n--\r\n').length, cuts.length)
-  assert.equal([...stored].filter(([name, content]) => name.endsWith('-messages.json') && content === answers).length, cuts.length)
+  assert.equal([...stored].filter(([name, text]) => name.endsWith('-é.wav') && text === content).length, cuts.length)
+  assert.equal([...stored].filter(([name, text]) => name.endsWith('-messages.json') && text === answers).length, cuts.length)
 })
 
 // Each piece is a chunk of the transfer coding, and a write of its own.
