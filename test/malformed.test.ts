@@ -325,7 +325,7 @@ test('others are answered while a form of very many parts is taken in, or refuse
 
 test('what follows the last delimiter is ignored', async (t) => {
   const server = await startServer(t)
-  const whole = formatMultipart([textPart('auth_token', await askToken(server)), filePart('file', 'a.txt', 'RIFF')])
+  const token = textPart('auth_token', await askToken(server))
   const another = formatMultipart([filePart('file', 'b.txt', 'more')])
   const cases = [
     { name: 'nothing', epilogue: '' },
@@ -338,7 +338,9 @@ test('what follows the last delimiter is ignored', async (t) => {
   for (const { name, epilogue } of cases) {
     await t.test(name, async () => {
       const before = await listUploads(server.basedir)
+      const whole = formatMultipart([token, filePart('file', 'a.txt', `before ${name}`)])
       const files = assertAccepted(await post(server, Buffer.concat([whole, Buffer.from(epilogue)])))
+      assert.equal((await readStored(server, files[0])).toString(), `before ${name}`)
       assert.deepEqual(files.map((file) => file.name), ['a.txt'])
       await nothingIsLeft(server, [...before, `responses/study/${files[0]?.stored_as}`].toSorted())
     })

@@ -31,13 +31,13 @@ class Upload {
   readonly #request: ClientRequest
   readonly #answer: Promise<number | undefined>
 
-  constructor(server: Running, authToken: string) {
+  constructor(server: Running, authToken: string, filename = 'voice.wav') {
     const headers = { 'content-type': MULTIPART, authorization: `Bearer ${authToken}` }
     this.#request = openRequest({ port: server.port, path: '/submit', method: 'POST', headers, agent: false })
     this.#answer = new Promise((resolve, reject) => {
       this.#request.on('response', (response) => resolve(response.resume().statusCode)).on('error', reject)
     })
-    this.#request.write(`--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="voice.wav"\r\n\r\n`)
+    this.#request.write(`--${BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="${filename}"\r\n\r\n`)
   }
 
   async send(bytes: number): Promise<void> {
@@ -81,7 +81,7 @@ test('memory stays bounded with 100 uploads at once', async (t) => {
   const server = await startServer(t)
   const authToken = await askToken(server)
   await assertGrowsLittle(server, async () => {
-    const uploads = Array.from({ length: 100 }, () => new Upload(server, authToken))
+    const uploads = Array.from({ length: 100 }, (_, index) => new Upload(server, authToken, `${index}.wav`))
     await Promise.all(uploads.map((upload) => upload.send(4 * MB)))
     assert.deepEqual(new Set(await Promise.all(uploads.map((upload) => upload.finish()))), new Set([200]))
   })
@@ -92,7 +92,7 @@ test('memory stays bounded with 500 uploads that stand still half-way', async (t
   const server = await startServer(t)
   const authToken = await askToken(server)
   await assertGrowsLittle(server, async () => {
-    const uploads = Array.from({ length: 500 }, () => new Upload(server, authToken))
+    const uploads = Array.from({ length: 500 }, (_, index) => new Upload(server, authToken, `${index}.wav`))
     await Promise.all(uploads.map((upload) => upload.send(MB / 4)))
     await until('all of them have begun', async () => (await listUploads(server.basedir)).length === 500)
     await Promise.all(uploads.map((upload) => upload.send(MB / 4)))
