@@ -1,9 +1,9 @@
-import { constants, type BigIntStats } from 'node:fs'
-import { link, lstat, mkdir, open, rename, unlink, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { constants } from 'node:fs'
+import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { systemCode } from './errors.ts'
+import { identityOf } from './identity.ts'
+import { SharedRun } from './shared-run.ts'
 
-const DIRECTORY_MODE = 0o700
 const FILE_MODE = 0o600
 
 /** Creates a file that must not exist yet, for writing, readable by its owner only. */
@@ -40,6 +40,11 @@ function skip(buffers: Buffer[], bytes: number): Buffer[] {
   }
   const [first, ...others] = buffers.slice(index)
   return first === undefined ? [] : [first.subarray(left), ...others]
+}
+
+/** Makes what was written to a file durable. After a failure nothing is known, and a second try would prove nothing. */
+export async function syncFile(handle: FileHandle): Promise<void> {
+  await handle.sync()
 }
 
 /**
@@ -102,44 +107,6 @@ export async function remove(path: string): Promise<void> {
   }
 }
 
-/**
- * Runs `work` for all who ask for it. Who asks while it runs waits for the next run, which all who wait share: what they
- * did before they asked is then covered by it.
- */
-export class SharedRun {
-  readonly #work: () => Promise<void>
-  #running: Promise<void> | undefined
-  #waiting: Promise<void> | undefined
-
-  constructor(work: () => Promise<void>) {
-    this.#work = work
-  }
-
-  /** Is settled as the run that began after this call. */
-  run(): Promise<void> {
-    if (this.#waiting !== undefined) return this.#waiting
-    if (this.#running === undefined) return this.#start()
-    const next = () => {
-      this.#waiting = undefined
-      return this.#start()
-    }
-    this.#waiting = this.#running.then(next, next)
-    return this.#waiting
-  }
-
-  /** Says whether nothing runs and nobody waits. */
-  get isIdle(): boolean {
-    return this.#running === undefined && this.#waiting === undefined
-  }
-
-  #start(): Promise<void> {
-    this.#running = this.#work().finally(() => {
-      this.#running = undefined
-    })
-    return this.#running
-  }
-}
-
 const directorySyncs = new Map<string, SharedRun>()
 
 /** Makes the names in a directory durable. Callers at the same time share one `fsync`, begun after each of them asked. */
@@ -164,86 +131,4 @@ async function fsyncDirectory(path: string): Promise<void> {
   } finally {
     await handle.close()
   }
-}
-
-/** Directories that this process has made sure of: each is there, is no link, and its name is durable. */
-export class Directories {
-  readonly #ensured = new Map<string, Promise<string>>()
-
-  /**
-   * Makes a directory and its parents where they are missing, and syncs what holds their names. That is done once even
-   * where the directory exists, since whoever made it may not have synced it, and again for one that took its place.
-   */
-  async ensure(path: string): Promise<void> {
-    const known = this.#ensured.get(path)
-    if (known !== undefined) {
-      const identity = await known
-      if ((await findDirectory(path)) === identity) return
-      if (this.#ensured.get(path) === known) this.forget(path)
-    }
-    await this.#ensureAnew(path)
-  }
-
-  /** Makes sure again at the next `ensure`; for a directory that was found to be gone. */
-  forget(path: string): void {
-    this.#ensured.delete(path)
-  }
-
-  #ensureAnew(path: string): Promise<string> {
-    const others = this.#ensured.get(path)
-    if (others !== undefined) return others
-    const making = this.#make(path)
-    this.#ensured.set(path, making)
-    making.catch(() => this.forget(path))
-    return making
-  }
-
-  async #make(path: string): Promise<string> {
-    if (!(await mkdirUnlessThere(path))) {
-      await this.ensure(dirname(path))
-      await mkdir(path, DIRECTORY_MODE)
-    }
-    const identity = await findDirectory(path)
-    if (identity === undefined) throw new Error(`${path} was removed as soon as it was made`)
-    await syncDirectory(dirname(path))
-    return identity
-  }
-}
-
-/** Returns false where the directory that is to hold it is missing. */
-async function mkdirUnlessThere(path: string): Promise<boolean> {
-  try {
-    await mkdir(path, DIRECTORY_MODE)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    if (systemCode(error) !== 'EEXIST') throw error
-  }
-  return true
-}
-
-/** Throws where `path` is a link, a file or anything else but a directory: nothing is written through it. */
-async function findDirectory(path: string): Promise<string | undefined> {
-  const found = await find(path)
-  if (found === undefined) return undefined
-  if (!found.isDirectory()) throw new Error(`${path} is not a directory, and links are not followed`)
-  return formatIdentity(found)
-}
-
-async function identityOf(path: string): Promise<string | undefined> {
-  const found = await find(path)
-  return found === undefined ? undefined : formatIdentity(found)
-}
-
-async function find(path: string): Promise<BigIntStats | undefined> {
-  try {
-    return await lstat(path, { bigint: true })
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-// The time of birth too: ext4 gives the number of a directory that was removed to the next one that is made.
-function formatIdentity({ dev, ino, birthtimeNs }: BigIntStats): string {
-  return [dev, ino, birthtimeNs].join(':')
 }

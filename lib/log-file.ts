@@ -1,6 +1,8 @@
 import { readdir, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { Directories, openForAppending, putInPlace, remove, SharedRun, writeWhole } from './durable.ts'
+import { Directories } from './directories.ts'
+import { openForAppending, putInPlace, remove, writeWhole } from './durable.ts'
+import { SharedRun } from './shared-run.ts'
 import { systemCode } from './errors.ts'
 
 const KEEP = 10

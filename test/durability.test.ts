@@ -64,7 +64,7 @@ const rows: { name: string; send: (server: { url: string }, authToken: string) =
   },
   {
     name: 'a later file has the same order',
-    send: (server, authToken) => submitForm(server, [['auth_token', authToken], FILE]),
+    send: (server, authToken) => submitForm(server, [['auth_token', authToken], ['file', Buffer.from('later'), 'voice.wav']]),
     orders: [[written(PART), sync(PART), linked(/voice\.wav$/), sync(/\/responses\/study$/), written(RECEIPTS), sync(RECEIPTS), answered]],
   },
   {

@@ -50,6 +50,11 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
   [`${PREFIX}MAX_PARTS`]: { values: ['0', '100001', '1,000'], allowed: 'a whole number from 1 to 100000' },
   [`${PREFIX}MAX_PART_HEADER_BYTES`]: { values: ['255', '1048577'], allowed: 'a whole number from 256 to 1048576' },
   [`${PREFIX}MAX_PREAMBLE_BYTES`]: { values: ['-1', '1073741825'], allowed: 'a whole number from 0 to 1073741824' },
+  [`${PREFIX}RESERVE_BYTES`]: { values: ['-1', '5%'], allowed: 'a whole number from 0 to 1125899906842624' },
+  [`${PREFIX}MAX_CONNECTIONS`]: { values: ['0', 'many'], allowed: 'a whole number from 1 to 1000000' },
+  [`${PREFIX}MAX_SUBMISSIONS`]: { values: ['0'], allowed: 'a whole number from 1 to 1000000' },
+  [`${PREFIX}MAX_UNKNOWN_BYTES`]: { values: ['0', '1G'], allowed: 'a whole number from 1 to 1099511627776' },
+  [`${PREFIX}MAX_UNKNOWN_BYTES_PER_ADDRESS`]: { values: ['0', '1G'], allowed: 'a whole number from 1 to 1099511627776' },
   [`${PREFIX}IDLE_SECONDS`]: { values: ['0', '3601', '1m'], allowed: 'a whole number from 1 to 3600' },
   [`${PREFIX}STOP_SECONDS`]: { values: ['-1', '3601'], allowed: 'a whole number from 0 to 3600' },
 }

@@ -1,4 +1,4 @@
-import type { Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
 import { HttpError } from '../errors.ts'
 import { isProject } from '../project.ts'
 import { Records } from './records.ts'

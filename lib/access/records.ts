@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createWhole, remove, syncDirectory, type Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
+import { createWhole, remove, syncDirectory } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { sha256Of } from './secret.ts'
 

@@ -3,11 +3,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { HttpError, systemCode, toHttpError } from '../errors.ts'
+import { HttpError, toHttpError } from '../errors.ts'
+import type { Answered } from './answered.ts'
 import { drain } from './body.ts'
 import { Connection } from './connection.ts'
 import type { Cors } from './cors.ts'
 import { Exchange } from './exchange.ts'
+import { toProtocolError } from './protocol-error.ts'
 import { COMMON_HEADERS, formatRawReply, formatRefusal, type Reply } from './reply.ts'
 import type { Router } from './router.ts'
 
@@ -15,18 +17,6 @@ const HEAD_SECONDS = 60
 const KEEP_ALIVE_SECONDS = 75 // longer than browsers and proxies reuse: a reused connection that dies sends an upload twice
 const LINGER_SECONDS = 5
 const ANSWER_SECONDS = 1 // for the last answers of a stop
-
-/** What the server tells of each answer. */
-export interface Answered {
-  readonly requestId: string
-  readonly request: IncomingMessage
-  readonly path: string
-  readonly status: number
-  readonly bytes: number
-  readonly milliseconds: number
-  /** Why the request was refused or failed, or undefined where it was not. */
-  readonly error: HttpError | undefined
-}
 
 /** What the server needs from outside. */
 export interface HttpServerParts {
@@ -248,14 +238,4 @@ function isSuspect(request: IncomingMessage, error: HttpError | undefined): bool
 // One that stood still, or that waits for our 100 (Continue), sends nothing more.
 function isStalled(request: IncomingMessage, error: HttpError | undefined): boolean {
   return error?.code === 'request_timeout' || request.headers.expect !== undefined
-}
-
-// The codes of Node's HTTP parser; undefined where there is nobody left to answer.
-function toProtocolError(error: Error): HttpError | undefined {
-  const code = systemCode(error) ?? ''
-  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined
-  if (code === 'HPE_HEADER_OVERFLOW') return new HttpError('header_too_large')
-  if (code === 'HPE_INVALID_EOF_STATE') return new HttpError('incomplete_body')
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new HttpError('request_timeout')
-  return new HttpError('malformed_request', { cause: error })
 }

@@ -17,13 +17,14 @@ export interface Owner {
 
 /** Describes this process. */
 export function describeSelf(): Owner {
+  const pid = Number(orEmpty(() => readlinkSync('/proc/self')))
   return {
     host: hostname(),
     machine: orEmpty(() => readFileSync('/etc/machine-id', 'utf8').trim()),
     boot: orEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
     namespace: orEmpty(() => readlinkSync('/proc/self/ns/pid')),
-    pid: process.pid,
-    began: beginningOf(process.pid),
+    pid,
+    began: beginningOf(pid),
   }
 }
 

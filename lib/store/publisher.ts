@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { createWhole, isSameFile, putInPlace, remove, syncDirectory, type Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
+import { createWhole, isSameFile, putInPlace, remove, syncDirectory } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'

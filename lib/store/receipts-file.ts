@@ -1,14 +1,8 @@
 import { createHash } from 'node:crypto'
 import { lstat, type FileHandle } from 'node:fs/promises'
-import {
-  createFile,
-  remove,
-  reopenForAppending,
-  SharedRun,
-  syncDirectory,
-  writeWhole,
-  type Directories,
-} from '../durable.ts'
+import type { Directories } from '../directories.ts'
+import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole } from '../durable.ts'
+import { SharedRun } from '../shared-run.ts'
 import { systemCode } from '../errors.ts'
 import type { Receipt } from './receipt.ts'
 
@@ -69,7 +63,7 @@ export class ReceiptsFile {
     const { handle, path } = await this.#open()
     const content = Buffer.from(receipts.map((receipt) => this.#lineOf(receipt)).join(''))
     await writeWhole(handle, [content])
-    await handle.sync()
+    await syncFile(handle)
     const bytes = this.#bytes + content.length
     if (!(await isAsLeft(handle, path, bytes))) throw new Error(`${path} was changed while it was written`)
     this.#bytes = bytes

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt } from './receipt.ts'

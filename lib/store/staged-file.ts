@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
-import { remove, writeWhole } from '../durable.ts'
+import { remove, syncFile, writeWhole } from '../durable.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
 const MOST_CHUNKS = 256 // held one by one; more are joined, since a chunk of one byte costs a hundred in memory
@@ -65,7 +65,7 @@ export class StagedFile {
   async #finishOnce(): Promise<Content> {
     await this.#flush
     await this.#writeOut()
-    await this.#handle?.sync()
+    if (this.#handle !== undefined) await syncFile(this.#handle)
     await this.#close()
     return { bytes: this.#bytes, sha256: this.#hash.digest('hex') }
   }

@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, rmdir, stat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createFile, createWhole, moveOwn, touch, type Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
+import { createFile, createWhole, moveOwn, touch } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from './owner.ts'
 import { StagedFile } from './staged-file.ts'

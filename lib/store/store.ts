@@ -1,4 +1,5 @@
-import { remove, type Directories } from '../durable.ts'
+import type { Directories } from '../directories.ts'
+import { remove } from '../durable.ts'
 import { FreeSpace } from './free-space.ts'
 import type { Layout } from './layout.ts'
 import { Publisher, type Submission } from './publisher.ts'
