@@ -135,7 +135,7 @@ for (const { name, args, env, expected } of goodConfigurations) {
 
 test('the configuration is frozen, its list of origins too', () => {
   const config = readConfig(['--cors-origins=https://a.org'], {})
-  assert.ok(Object.isFrozen(config) && Object.isFrozen(config.corsOrigins))
+  assert.deepEqual([Object.isFrozen(config), Object.isFrozen(config.corsOrigins)], [true, true])
 })
 
 const failedStarts = [
@@ -363,7 +363,8 @@ test('stray files and directories in the data tree are left alone', async (t) =>
   assert.equal(answer.status, 200)
   assert.equal(await server.stop(), 0)
   for (const path of strays) assert.equal(await readFile(join(basedir, path), 'utf8'), `stray ${path}`)
-  assert.ok((await listUploads(basedir)).includes(join('responses', 'study', filesOf(answer)[0]?.stored_as ?? '')))
+  const uploads = await listUploads(basedir)
+  assert.ok(uploads.includes(join('responses', 'study', filesOf(answer)[0]?.stored_as ?? '')), uploads.join('\n'))
 })
 
 function mistakesOf(args: readonly string[], env: Record<string, string>): readonly string[] {
