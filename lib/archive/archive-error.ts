@@ -1,0 +1,13 @@
+/**
+ * What is wrong with an archive or an entry of it. `reason` is one plain sentence for a researcher; it holds no name
+ * and no word of what a participant sent.
+ */
+export class ArchiveError extends Error {
+  readonly reason: string
+
+  constructor(reason: string, options: { cause?: unknown } = {}) {
+    super(reason, options)
+    this.name = 'ArchiveError'
+    this.reason = reason
+  }
+}
