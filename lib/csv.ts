@@ -1,6 +1,6 @@
 /**
- * Writes one row of a CSV file (RFC 4180), with the CRLF that ends it. Text that a spreadsheet would run as a formula gets
- * an apostrophe in front; undefined is an empty cell.
+ * Writes one row of a CSV file (RFC 4180), with the CRLF that ends it. Text that a spreadsheet would run as a formula
+ * gets an apostrophe in front; undefined is an empty cell.
  */
 export function formatCsvRow(cells: readonly (string | number | undefined)[]): string {
   return `${cells.map(formatCell).join(',')}\r\n`

@@ -39,7 +39,10 @@ export async function readArchive(slices: readonly Slice[], limits: ZipLimits = 
 }
 
 /** The same as one row of text for each entry, to be compared. */
-export async function describeArchive(slices: readonly Slice[], limits: ZipLimits = {}): Promise<[string, string][] | string> {
+export async function describeArchive(
+  slices: readonly Slice[],
+  limits: ZipLimits = {},
+): Promise<[name: string, contentOrReason: string][] | string> {
   const found = await readArchive(slices, limits)
   if (typeof found === 'string') return found
   return found.map(({ entry, content, reason }) => [entry.name, content?.toString('latin1') ?? reason ?? ''])

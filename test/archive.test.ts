@@ -10,14 +10,9 @@ import { readEnd } from '../lib/archive/zip-end.ts'
 import { readEntries, readEntry } from '../lib/archive/zip.ts'
 import { describeArchive, readArchive, save } from './archive-reader.ts'
 import { needs, sleep, temporaryDirectory } from './harness.ts'
-import { extraField, writeZip, type ZipInput, type ZipOptions } from './zip-writer.ts'
+import { extraField, unicodePath, writeZip, type ZipInput, type ZipOptions } from './zip-writer.ts'
 
 const text = 'voice '.repeat(40)
-const unicodePath = (raw: string, name: string) => {
-  const head = Buffer.alloc(5, 1)
-  head.writeUInt32LE(crc32(Buffer.from(raw, 'latin1'), 0), 1)
-  return extraField(0x7075, Buffer.concat([head, Buffer.from(name)]))
-}
 const rawName = (bytes: string) => ({ name: Buffer.from(bytes, 'latin1'), flags: 0 })
 
 interface Good {
@@ -49,6 +44,15 @@ const good: Good[] = [
     names: ['größe.wav'],
   },
   {
+    name: 'names that were made on Unix are UTF-8 where they can be',
+    entries: [
+      { name: 'a', content: 'x', both: { name: Buffer.from('größe'), flags: 0, madeBy: 0x31e } },
+      { name: 'b', content: 'x', both: { ...rawName('\x94\xe1'), madeBy: 0x31e } },
+      { name: 'c', content: 'x', both: { name: Buffer.from('größe'), flags: 0 } },
+    ],
+    names: ['größe', 'öß', 'gr├╢├ƒe'],
+  },
+  {
     name: 'a name may stand in the extra field 7075',
     entries: [{ name: 'a', content: 'x', both: { ...rawName('gr__e'), extra: unicodePath('gr__e', 'größe') } }],
     names: ['größe'],
@@ -68,7 +72,10 @@ const good: Good[] = [
   },
   {
     name: 'a data descriptor may have a signature',
-    entries: [{ name: 'a', content: text, descriptor: 'signed' }, { name: 'b', content: 'x', method: 'stored', descriptor: 'signed' }],
+    entries: [
+      { name: 'a', content: text, descriptor: 'signed' },
+      { name: 'b', content: 'x', method: 'stored', descriptor: 'signed' },
+    ],
   },
   {
     name: 'a data descriptor may have no signature',
@@ -187,7 +194,8 @@ test('who reads slowly makes the disk wait', async (t) => {
 
 test('of the last part of an archive, the end tells the length of the whole', async (t) => {
   const directory = await temporaryDirectory(t)
-  for (const options of [{}, { zip64: true }, { zip64: true, extensible: Buffer.alloc(9) }, { comment: 'x'.repeat(300) }]) {
+  const extensible = Buffer.alloc(9)
+  for (const options of [{}, { zip64: true }, { zip64: true, extensible }, { comment: 'x'.repeat(300) }]) {
     const bytes = writeZip([{ name: 'a', content: text }, { name: 'b', content: text }], options)
     const path = await save(directory, 'a.zip', bytes)
     const whole = await openSlices([{ path }])
@@ -245,13 +253,15 @@ with zipfile.ZipFile(Pipe(path) if 'pipe' in how else path, 'w', method) as arch
 `
 const LARGE = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)).toString('latin1').repeat(4000)
 
-for (const how of ['deflated', 'stored', 'deflated wide', 'stored wide', 'deflated pipe', 'stored pipe', 'deflated wide pipe']) {
+const ways = ['deflated', 'stored', 'deflated wide', 'stored wide', 'deflated pipe', 'stored pipe', 'deflated wide pipe']
+for (const how of ways) {
   test(`an archive that Python writes is read: ${how}`, async (t) => {
     if (!needs(t, 'python3', 'python3')) return
     const path = join(await temporaryDirectory(t), 'a.zip')
     const python = spawnSync('python3', ['-c', WRITE_WITH_PYTHON, path, how], { encoding: 'utf8' })
     assert.equal(python.stderr, '')
-    assert.deepEqual(await describeArchive([{ path }]), [['d/', ''], ['d/größe.txt', text], ['empty', ''], ['large', LARGE]])
+    const expected = [['d/', ''], ['d/größe.txt', text], ['empty', ''], ['large', LARGE]]
+    assert.deepEqual(await describeArchive([{ path }]), expected)
   })
 }
 

@@ -121,7 +121,8 @@ function writeEntry(entry: ZipInput) {
 function writeLocal(right: Right, { descriptor, zip64, local }: ZipInput): Buffer {
   const later = descriptor === undefined ? {} : { crc32: 0, compressedBytes: 0, bytes: 0 }
   const given = { ...right, ...later }
-  const extra = zip64 === true ? Buffer.concat([given.extra, zip64Extra([given.bytes, given.compressedBytes])]) : given.extra
+  const wide = zip64 === true ? zip64Extra([given.bytes, given.compressedBytes]) : Buffer.alloc(0)
+  const extra = Buffer.concat([given.extra, wide])
   const sizes = zip64 === true ? { bytes: ONES_32, compressedBytes: ONES_32 } : {}
   const fields = { ...given, ...sizes, extra, ...local }
   const head = [u32(fields.signature), u16(20), ...shared(fields), u16(fields.name.length), u16(fields.extra.length)]
@@ -155,6 +156,13 @@ export function extraField(id: number, data: Buffer): Buffer {
   return Buffer.concat([u16(id), u16(data.length), data])
 }
 
+/** Writes the extra field 7075, the name of an entry in UTF-8 beside the `raw` one (APPNOTE 4.6.9). */
+export function unicodePath(raw: string, name: string): Buffer {
+  const head = Buffer.alloc(5, 1)
+  head.writeUInt32LE(crc32(Buffer.from(raw, 'latin1'), 0), 1)
+  return extraField(0x7075, Buffer.concat([head, Buffer.from(name)]))
+}
+
 // APPNOTE 4.3.9
 function writeDescriptor(fields: Right, { descriptor, zip64 }: ZipInput): Buffer {
   if (descriptor === undefined) return Buffer.alloc(0)
@@ -178,7 +186,8 @@ function writeEnd64(right: Omit<ZipEndFields, 'commentBytes'>, options: ZipOptio
   const start = right.directoryOffset + right.directoryBytes + (options.afterDirectory?.length ?? 0)
   const fields = { offset: start, disks: 1, ...right, ...options.end64 }
   const extensible = options.extensible ?? Buffer.alloc(0)
-  const head = [u32(0x06064b50), u64(44 + extensible.length), u16(45), u16(45), u32(fields.disk), u32(fields.directoryDisk)]
+  const disks = [u32(fields.disk), u32(fields.directoryDisk)]
+  const head = [u32(0x06064b50), u64(44 + extensible.length), u16(45), u16(45), ...disks]
   const values = [fields.entriesHere, fields.entries, fields.directoryBytes, fields.directoryOffset].map(u64)
   const locator = [u32(0x07064b50), u32(0), u64(fields.offset), u32(fields.disks)]
   return Buffer.concat([...head, ...values, extensible, ...locator])

@@ -21,8 +21,8 @@ export interface Slice {
 }
 
 /**
- * Reads several files, or ranges of them, in place as one. At most four of them are kept open; each is looked at once at
- * the start. What the file system refuses (a file that is gone, no permission) is thrown as it comes.
+ * Reads several files, or ranges of them, in place as one. At most four of them are kept open; each is looked at once
+ * at the start. What the file system refuses (a file that is gone, no permission) is thrown as it comes.
  * @param slices in their order; `from` and `to` in bytes, the whole file where they are missing
  */
 export async function openSlices(slices: readonly Slice[]): Promise<ByteSource> {

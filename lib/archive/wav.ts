@@ -17,8 +17,8 @@ export interface Beginning {
 }
 
 /**
- * Reads the header of a WAV file (RIFF/WAVE) with PCM or float samples. Of a `Beginning` 64 KiB are plenty; what `source`
- * throws comes through.
+ * Reads the header of a WAV file (RIFF/WAVE) with PCM or float samples. Of a `Beginning` 64 KiB are plenty; what
+ * `source` throws comes through.
  * @returns undefined where it is no such file, or `first` ends before the samples begin
  */
 export async function readWavHeader(source: Readable | Beginning): Promise<WavHeader | undefined> {
@@ -68,9 +68,9 @@ const SUBFORMAT_TAIL = Buffer.from('000000001000800000aa00389b71', 'hex')
 
 function parseFormat(chunk: Buffer | undefined): Format | undefined {
   if (chunk === undefined || chunk.length < 16) return undefined
-  const format = { channels: chunk.readUInt16LE(2), sampleRate: chunk.readUInt32LE(4), bitsPerSample: chunk.readUInt16LE(14) }
-  if (format.channels === 0 || format.sampleRate === 0 || format.bitsPerSample === 0) return undefined
-  return [PCM, FLOAT].includes(encodingOf(chunk)) ? format : undefined
+  const [channels, sampleRate, bitsPerSample] = [chunk.readUInt16LE(2), chunk.readUInt32LE(4), chunk.readUInt16LE(14)]
+  if (channels === 0 || sampleRate === 0 || bitsPerSample === 0) return undefined
+  return [PCM, FLOAT].includes(encodingOf(chunk)) ? { sampleRate, channels, bitsPerSample } : undefined
 }
 
 function encodingOf(chunk: Buffer): number {

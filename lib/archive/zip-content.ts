@@ -11,8 +11,9 @@ const INFLATE_BYTES = 64 * 1024
 const STORED = 0
 
 /**
- * Gives the content of an entry in pieces, a few of them in memory at a time. Throws an ArchiveError where the entry has a
- * problem or its data turn out to be damaged, which may be known only at the end: what came before is then not to be used.
+ * Gives the content of an entry in pieces, a few of them in memory at a time. Throws an ArchiveError where the entry
+ * has a problem or its data turn out to be damaged, which may be known only at the end: what came before is then not to be
+ * used.
  */
 export async function* readEntry(source: ByteSource, entry: ZipEntry): AsyncGenerator<Buffer> {
   if (entry.problem !== undefined) throw new ArchiveError(entry.problem)

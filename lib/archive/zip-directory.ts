@@ -22,7 +22,7 @@ export interface CentralHeader {
   readonly problem: string | undefined
 }
 
-/** Reads the directory of an archive. Throws an ArchiveError where it is not the one that the end of the archive names. */
+/** Reads the directory of an archive. Throws an ArchiveError where it is not the one that the end names. */
 export async function readDirectory(source: ByteSource, end: ZipEnd): Promise<CentralHeader[]> {
   if (end.directoryBytes > MAX_DIRECTORY_BYTES) throw new ArchiveError('The directory of the archive is too large.')
   const directory = await source.read(end.directoryOffset, end.directoryBytes)
@@ -55,7 +55,7 @@ function parseHeader(header: Buffer): CentralHeader {
   const extra = header.subarray(nameEnd, nameEnd + header.readUInt16LE(30))
   const flags = header.readUInt16LE(8)
   const method = header.readUInt16LE(10)
-  const name = decodeName(rawName, flags, extra)
+  const name = decodeName(rawName, { flags, extra, madeOn: header.readUInt8(5) })
   const sizes = widen([header.readUInt32LE(24), header.readUInt32LE(20), header.readUInt32LE(42)], extra)
   const [bytes = 0, compressedBytes = 0, offset = 0] = sizes ?? []
   const problem =

@@ -13,9 +13,10 @@ export interface ZipEnd {
 }
 
 /**
- * Finds the record at the end of a zip archive. `source` may be only the last part of the archive, or have bytes in front
- * of it that do not belong to it: what is missing or left over is `totalBytes - source.bytes`. Throws an ArchiveError
- * where `source` does not end with such a record; of a part, the last 64 KiB are always enough.
+ * Finds the record at the end of a zip archive. `source` may be only the last part of the archive, or have bytes in
+ * front of it that do not belong to it: what is missing or left over is `totalBytes - source.bytes`. Throws an
+ * ArchiveError where `source` does not end with such a record. Without a comment the record is the last 22 bytes, and
+ * the last 98 where it is one of 64 bits: a shorter part is not enough.
  */
 export async function readEnd(source: ByteSource): Promise<ZipEnd> {
   const tailBytes = Math.min(source.bytes, END_BYTES + ONES_16 + LOCATOR_BYTES + RECORD_64_BYTES + EXTENSIBLE_BYTES)
@@ -24,7 +25,8 @@ export async function readEnd(source: ByteSource): Promise<ZipEnd> {
   if (at === undefined) throw new ArchiveError('The end of the archive is missing or damaged.')
   const plain = readPlainEnd(tail, at)
   const end = readEnd64(tail, at, plain) ?? endOf(plain, tail.length - at)
-  if (end.entries * LEAST_HEADER_BYTES > end.directoryBytes) throw new ArchiveError('The directory of the archive is damaged.')
+  const leastBytes = end.entries * LEAST_HEADER_BYTES
+  if (leastBytes > end.directoryBytes) throw new ArchiveError('The directory of the archive is damaged.')
   return end
 }
 
@@ -110,12 +112,19 @@ function findRecord64(tail: Buffer, locatorAt: number): number | undefined {
 }
 
 function readCounts64(tail: Buffer, at: number): Counts {
-  const [entriesHere, entries, directoryBytes, directoryOffset] = [24, 32, 40, 48].map((field) => readSafe64(tail, at + field))
-  if (entriesHere === undefined || entries === undefined || directoryBytes === undefined || directoryOffset === undefined) {
-    throw new ArchiveError('The archive claims to be larger than any file can be.')
+  const read = (field: number) => {
+    const value = readSafe64(tail, at + field)
+    if (value === undefined) throw new ArchiveError('The archive claims to be larger than any file can be.')
+    return value
   }
-  const disks = { disk: tail.readUInt32LE(at + 16), directoryDisk: tail.readUInt32LE(at + 20) }
-  return { ...disks, entriesHere, entries, directoryBytes, directoryOffset }
+  return {
+    disk: tail.readUInt32LE(at + 16),
+    directoryDisk: tail.readUInt32LE(at + 20),
+    entriesHere: read(24),
+    entries: read(32),
+    directoryBytes: read(40),
+    directoryOffset: read(48),
+  }
 }
 
 // APPNOTE 4.4.1.4: a field of the plain record is all ones or says the same. Else two readers see two archives.

@@ -17,8 +17,8 @@ export function findExtra(extra: Buffer, id: number): Buffer | undefined {
 }
 
 /**
- * Gives the numbers of a header in full: those that are all ones stand in the zip64 extra field instead, in the same order
- * (APPNOTE 4.5.3). Undefined where one is missing there, or is larger than any file.
+ * Gives the numbers of a header in full: those that are all ones stand in the zip64 extra field instead, in the same
+ * order (APPNOTE 4.5.3). Undefined where one is missing there, or is larger than any file.
  * @param values uncompressed bytes, compressed bytes and, in the directory only, the offset
  */
 export function widen(values: readonly number[], extra: Buffer): number[] | undefined {

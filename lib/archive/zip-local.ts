@@ -63,7 +63,12 @@ function isSame(header: Buffer, central: CentralHeader): boolean {
 }
 
 // Writers disagree on the signature and on the width of the sizes: four forms are in use.
-async function measureDescriptor(source: ByteSource, central: CentralHeader, at: number, limit: number): Promise<number | undefined> {
+async function measureDescriptor(
+  source: ByteSource,
+  central: CentralHeader,
+  at: number,
+  limit: number,
+): Promise<number | undefined> {
   if ((central.flags & HAS_DESCRIPTOR) === 0) return 0
   const found = await source.read(at, Math.min(24, limit - at))
   return descriptorsOf(central).find((form) => found.subarray(0, form.length).equals(form))?.length

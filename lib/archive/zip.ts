@@ -11,22 +11,26 @@ export type { EntryProblem, ZipEntry } from './zip-entry.ts'
 
 /** What an archive may claim at most. */
 export interface ZipLimits {
-  /** The bytes of the contents of all entries together; entries that no longer fit get a `problem`. No limit if absent. */
+  /** The bytes of all contents together; entries that no longer fit get a `problem`. No limit where it is missing. */
   readonly contentBytes?: number
 }
 
 /**
  * Reads the directory of a zip archive and the local header of every entry. An entry that cannot be trusted has a
- * `problem`; the others can be read. Throws an ArchiveError where the archive as a whole cannot be read, which it cannot
- * either where bytes of it are missing or stand in front of it (`readEnd` tells which).
+ * `problem`; the others can be read. Throws an ArchiveError where the archive as a whole cannot be read, and also where
+ * bytes of it are missing or stand in front of it (`readEnd` tells which).
  * @returns the entries in the order of the directory
  */
 export async function readEntries(source: ByteSource, limits: ZipLimits = {}): Promise<ZipEntry[]> {
   const end = await readEnd(source)
   if (end.totalBytes > source.bytes) throw new ArchiveError('A part of the archive is missing.')
-  if (end.totalBytes < source.bytes) throw new ArchiveError('Bytes stand in front of the archive that are not part of it.')
+  if (end.totalBytes < source.bytes) {
+    throw new ArchiveError('Bytes stand in front of the archive that are not part of it.')
+  }
   const candidates: Candidate[] = []
-  for (const header of await readDirectory(source, end)) candidates.push(await look(source, header, end.directoryOffset))
+  for (const header of await readDirectory(source, end)) {
+    candidates.push(await look(source, header, end.directoryOffset))
+  }
   refuseSharedNames(candidates)
   refuseSharedBytes(candidates)
   refuseAbove(candidates, limits.contentBytes ?? Infinity)
@@ -43,7 +47,8 @@ interface Candidate {
 async function look(source: ByteSource, header: CentralHeader, directoryOffset: number): Promise<Candidate> {
   if (header.problem !== undefined) return { header, place: undefined, problem: header.problem }
   const place = await readPlace(source, header, directoryOffset)
-  return typeof place === 'string' ? { header, place: undefined, problem: place } : { header, place, problem: undefined }
+  const isProblem = typeof place === 'string'
+  return isProblem ? { header, place: undefined, problem: place } : { header, place, problem: undefined }
 }
 
 // Which of two entries of one name counts differs between readers, so neither does; nor can a file hold other files.
