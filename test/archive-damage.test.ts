@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { truncate } from 'node:fs/promises'
 import { test } from 'node:test'
 import { deflateRawSync } from 'node:zlib'
 import { ArchiveError } from '../lib/archive/archive-error.ts'
@@ -306,6 +307,21 @@ const bad: { name: string; entries: readonly (Partial<ZipInput> & { reason: stri
       { name: 'd', reason: SHARED },
     ],
   },
+  {
+    name: 'an entry that begins within a data descriptor is refused',
+    // The CRC-32 and the sizes of this one are the first twelve bytes of the other's local header.
+    entries: [
+      {
+        name: 'b',
+        descriptor: 'unsigned',
+        data: Buffer.alloc(20),
+        both: { crc32: 0x04034b50, bytes: 8 },
+        afterData: Buffer.alloc(0),
+        reason: SHARED,
+      },
+      { name: 'c', reason: SHARED },
+    ],
+  },
   { name: 'data that are no deflate are refused', entries: [{ data: Buffer.from([7, 7, 7]), reason: INFLATED }] },
   {
     name: 'deflated data that end too early are refused',
@@ -339,10 +355,33 @@ for (const { name, entries } of bad) {
   })
 }
 
+test('a local header that claims to reach into the directory is refused, and the others are read', async (t) => {
+  const bytes = writeZip([{ name: 'bad', content: 'x' }, { name: 'last', content: text }])
+  bytes.writeUInt16LE(0xffff, 28) // the length of the local extra field
+  const found = await describeArchive([{ path: await save(await temporaryDirectory(t), 'a.zip', bytes) }])
+  assert.deepEqual(found, [['bad', ELSEWHERE], ['last', text]])
+})
+
+test('a header of the directory that claims more bytes than there are is refused', async (t) => {
+  const bytes = writeZip(one)
+  bytes.writeUInt16LE(1, directoryOffset + 32) // the length of the comment
+  assert.equal(await describeArchive([{ path: await save(await temporaryDirectory(t), 'a.zip', bytes) }]), DAMAGED)
+})
+
+test('a directory that is too large for memory is refused', async (t) => {
+  const directory = await temporaryDirectory(t)
+  const holes = await save(directory, 'holes', Buffer.alloc(0))
+  await truncate(holes, 2 ** 27)
+  const end = writeZip([], { end: { directoryBytes: 2 ** 27, entries: 1, entriesHere: 1 } })
+  const slices = [{ path: holes }, { path: await save(directory, 'end', end) }]
+  assert.equal(await describeArchive(slices), 'The directory of the archive is too large.')
+})
+
 test('entries that no longer fit under a limit are refused, and those that do are read', async (t) => {
-  const entries = [10, 95, 90].map((length, index) => ({ name: String(index), content: 'x'.repeat(length) }))
+  const entries = [10, 95, 50, 45].map((length, index) => ({ name: String(index), content: 'x'.repeat(length) }))
   const path = await save(await temporaryDirectory(t), 'a.zip', writeZip(entries))
-  const expected = [['0', 'x'.repeat(10)], ['1', 'The content of the archive is too large.'], ['2', 'x'.repeat(90)]]
+  const tooLarge = 'The content of the archive is too large.'
+  const expected = [['0', 'x'.repeat(10)], ['1', tooLarge], ['2', 'x'.repeat(50)], ['3', tooLarge]]
   assert.deepEqual(await describeArchive([{ path }], { contentBytes: 100 }), expected)
 })
 
@@ -351,12 +390,12 @@ test('a bomb gives no byte above what it claims', async (t) => {
   const bytes = writeZip([{ name: 'a', content: '', data, both: { bytes: 100_000 } }])
   const source = await openSlices([{ path: await save(await temporaryDirectory(t), 'a.zip', bytes) }])
   const [entry] = await readEntries(source)
-  assert.ok(entry !== undefined)
+  assert.ok(entry !== undefined, 'the archive has an entry')
   let given = 0
   await assert.rejects(async () => {
     for await (const piece of readEntry(source, entry)) given += piece.length
   }, new ArchiveError(LONGER))
-  assert.ok(given <= 100_000)
+  assert.ok(given <= 100_000, `${given} bytes were given`)
   await source.close()
 })
 
@@ -399,7 +438,7 @@ test('only files are slices, and only what is there is read', async (t) => {
   await assert.rejects(openSlices([{ path: `${directory}/none` }]), { code: 'ENOENT' })
   const path = await save(directory, 'a', Buffer.alloc(10))
   const source = await openSlices([{ path }])
-  for (const [position, length] of [[0, 11], [-1, 2], [10, 1], [NaN, 1], [0, -1]] as const) {
+  for (const [position, length] of [[0, 11], [0, 2 ** 40], [-1, 2], [10, 1], [NaN, 1], [0, -1]] as const) {
     await assert.rejects(source.read(position, length), ArchiveError)
   }
   assert.equal((await source.read(10, 0)).length, 0)

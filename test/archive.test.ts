@@ -10,9 +10,13 @@ import { readEnd } from '../lib/archive/zip-end.ts'
 import { readEntries, readEntry } from '../lib/archive/zip.ts'
 import { describeArchive, readArchive, save } from './archive-reader.ts'
 import { needs, sleep, temporaryDirectory } from './harness.ts'
-import { extraField, unicodePath, writeZip, type ZipInput, type ZipOptions } from './zip-writer.ts'
+import { extraField, unicodePath, writeZip, zip64Extra, type ZipInput, type ZipOptions } from './zip-writer.ts'
 
 const text = 'voice '.repeat(40)
+const cutField = (field: Buffer) => {
+  field.writeUInt16LE(field.length, 2) // four more than there are
+  return field
+}
 const rawName = (bytes: string) => ({ name: Buffer.from(bytes, 'latin1'), flags: 0 })
 
 interface Good {
@@ -38,6 +42,7 @@ const good: Good[] = [
   },
   { name: 'dots that are no segment are plain', entries: [{ name: '..a/b../...', content: 'x' }] },
   { name: 'names may be UTF-8', entries: [{ name: 'größe 声音 😀.wav', content: 'x' }] },
+  { name: 'a byte order mark is of the name', entries: [{ name: '\ufeffa', content: 'x' }] },
   {
     name: 'names are code page 437 where nothing else is said',
     entries: [{ name: 'a', content: 'x', both: rawName('gr\x94\xe1e.wav') }],
@@ -65,6 +70,15 @@ const good: Good[] = [
   {
     name: 'an extra field that claims too many bytes is passed over',
     entries: [{ name: 'a', content: 'x', both: { extra: Buffer.from([1, 0, 255, 255, 0]) } }],
+  },
+  {
+    name: 'an extra field 7075 that is cut does not count',
+    entries: [{ name: 'a', content: 'x', both: { ...rawName('raw'), extra: cutField(unicodePath('raw', 'größe')) } }],
+    names: ['raw'],
+  },
+  {
+    name: 'only the numbers that need it may have 64 bits',
+    entries: [{ name: 'a', content: 'x', central: { offset: 0xffffffff, extra: zip64Extra([0]) } }],
   },
   {
     name: 'a local header may have a long extra field of its own',
@@ -97,7 +111,7 @@ const good: Good[] = [
   {
     name: 'the end of 64 bits may have extensible data',
     entries: [{ name: 'a', content: 'x' }],
-    options: { zip64: true, extensible: Buffer.from('PK\x06\x06 and more') },
+    options: { zip64: true, extensible: Buffer.concat([Buffer.from('PK\x06\x06'), Buffer.alloc(60)]) },
   },
   {
     name: 'the end may have a comment, even one that looks like an end',
@@ -150,7 +164,8 @@ test('many files of any length are one archive, and few of them are open', async
   const source = await openSlices(slices)
   const pieces = await Promise.all(slices.map((_, index) => source.read(index * 9000, 9000)))
   assert.deepEqual(Buffer.concat(pieces), bytes.subarray(0, slices.length * 9000))
-  assert.ok((await openBelow(directory)) <= 4)
+  const open = await openBelow(directory)
+  assert.ok(open <= 4, `${open} files are open`)
   await source.close()
   assert.equal(await openBelow(directory), 0)
 })

@@ -24,10 +24,7 @@ export async function readEnd(source: ByteSource): Promise<ZipEnd> {
   const at = findEnd(tail)
   if (at === undefined) throw new ArchiveError('The end of the archive is missing or damaged.')
   const plain = readPlainEnd(tail, at)
-  const end = readEnd64(tail, at, plain) ?? endOf(plain, tail.length - at)
-  const leastBytes = end.entries * LEAST_HEADER_BYTES
-  if (leastBytes > end.directoryBytes) throw new ArchiveError('The directory of the archive is damaged.')
-  return end
+  return readEnd64(tail, at, plain) ?? endOf(plain, tail.length - at)
 }
 
 const END = Buffer.from('PK\x05\x06', 'latin1') // APPNOTE 4.3.16
@@ -37,7 +34,6 @@ const LOCATOR_BYTES = 20
 const RECORD_64 = Buffer.from('PK\x06\x06', 'latin1') // APPNOTE 4.3.14
 const RECORD_64_BYTES = 56
 const EXTENSIBLE_BYTES = 4096 // more than anything writes into the zip64 record
-const LEAST_HEADER_BYTES = 46 // APPNOTE 4.3.12
 
 // Backwards, since the comment may hold anything; it has to end exactly where the archive does.
 function findEnd(tail: Buffer): number | undefined {
