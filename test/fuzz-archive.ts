@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { posix } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../lib/archive/crc32.ts'
 import type { Slice } from '../lib/archive/source.ts'
 import { readArchive, save, type ReadEntry } from './archive-reader.ts'
 import { makeChance, type Chance } from './seeded.ts'
@@ -76,7 +76,7 @@ function check(found: readonly ReadEntry[] | string): void {
       continue
     }
     assert.equal(content.length, entry.bytes)
-    assert.equal(crc32(content), entry.crc32)
+    assert.equal(crc32(content, 0), entry.crc32)
     assert.equal(posix.join('/base', entry.name), `/base/${entry.name}`) // it stays below, and is in its plainest form
   }
   const read = found.filter(({ content }) => content !== undefined).map(({ entry }) => entry)
