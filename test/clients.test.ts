@@ -268,7 +268,7 @@ test('reproschema-ui submits a recording in slices, all at once, and sends one o
   const answers = await Promise.all(slices.map(send))
   const files = answers.map((answer) => assertAccepted(answer)[0])
   assert.deepEqual(files.map((file) => file?.name), slices.map((slice) => slice.name))
-  for (const [index, file] of files.entries()) assert.ok(file?.stored_as.endsWith(`Z-X.zip.00${index}`))
+  for (const [index, file] of files.entries()) assert.ok(file?.stored_as.endsWith(`Z-X.zip.00${index}`), 'file?.stored_as.endsWith(Z-X.zip.00${index})')
   const stored = await Promise.all(files.map((file) => readStored(server, file)))
   assert.deepEqual(sha256Of(Buffer.concat(stored)), sha256Of(zip))
 

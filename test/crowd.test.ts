@@ -171,7 +171,7 @@ test('connections that are idle, dropped or reset hold up nobody and leave nothi
     await Promise.all([repeat(300, 50, drop), repeat(60, 20, reset), repeat(40, 4, submit)])
     await repeat(40, 4, (index) => submit(100 + index))
   })
-  assert.ok((await descriptors(server)) >= descriptorsBefore + 200)
+  assert.ok((await descriptors(server)) >= descriptorsBefore + 200, '(await descriptors(server)) >= descriptorsBefore + 200')
   for (const wire of idle) wire.socket.destroy()
   await assertDescriptorsReturn(server, descriptorsBefore)
   await until('nothing is staged', async () => (await listUploads(server.basedir)).length === 20 + 80)

@@ -109,8 +109,7 @@ test('a token that cannot be made durable is not issued', async (t) => {
 test('a later receipt that fails leaves no part of a line before the next', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const normal = await startTraced(t)
-  const authToken = await askToken(normal)
-  for (let count = 0; count < 2; count++) await submitForm(normal, [['auth_token', authToken], ...TWO])
+  await submitInTurn(normal, 2)
   const calls = await normal.calls()
   const last = calls.findLast(syncOf(/\.ndjson$/))
   const server = await startTraced(t, failing(calls, (call) => call === last, 'EIO'))
@@ -328,7 +327,7 @@ async function fillUp(directory: string): Promise<void> {
     try {
       await writeFile(join(directory, String(count)), Buffer.alloc(64 * 1024))
     } catch (error) {
-      assert.ok(error instanceof Error && 'code' in error && error.code === 'ENOSPC')
+      assert.ok(error instanceof Error && 'code' in error && error.code === 'ENOSPC', 'error instanceof Error && code in error && error.code === EN')
       return
     }
   }
@@ -337,7 +336,10 @@ async function fillUp(directory: string): Promise<void> {
 async function submitInTurn(server: Running, count: number): Promise<Answer[]> {
   const authToken = await askToken(server)
   const answers: Answer[] = []
-  for (let number = 0; number < count; number++) answers.push(await submitForm(server, [['auth_token', authToken], ...TWO]))
+  for (let number = 0; number < count; number++) {
+    const files: Entry[] = [['f', Buffer.from(`one ${number}`), 'a.wav'], ['f', Buffer.from(`two ${number}`), 'b.wav']]
+    answers.push(await submitForm(server, [['auth_token', authToken], ...files])) // never the same ones: those are stored once
+  }
   return answers
 }
 

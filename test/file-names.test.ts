@@ -165,7 +165,7 @@ test('stored names are at most 255 bytes, however many files of one long name th
   assert.equal(new Set(files.map((file) => file.stored_as)).size, 990)
   for (const [index, file] of files.entries()) {
     assert.ok(Buffer.byteLength(file.stored_as) <= MAX_NAME_BYTES, file.stored_as)
-    assert.ok(file.stored_as.endsWith('漢.zip.000'))
+    assert.ok(file.stored_as.endsWith('漢.zip.000'), 'file.stored_as.endsWith(漢.zip.000)')
     assert.equal(Buffer.from(file.stored_as).toString(), file.stored_as)
     assert.equal(await readStored(server, file).then(String), String(index))
   }
@@ -227,7 +227,7 @@ async function assertFails(server: Running): Promise<void> {
   assert.equal(answer.status, 500)
   assert.equal(answer.headers.get('access-control-allow-origin'), '*')
   assert.equal(answer.json['code'], 'internal')
-  assert.ok(!answer.text.includes(server.basedir))
+  assert.ok(!answer.text.includes(server.basedir), '!answer.text.includes(server.basedir)')
   await nothingIsLeft(server, ['responses/study'])
   assert.deepEqual(await readReceipts(server.basedir, 'study').catch(() => []), receipts)
 }
@@ -236,7 +236,7 @@ test('what is stored carries no permission for others, whatever the umask', asyn
   const server = await startServer(t, { through: ['sh', '-c', 'umask 000; exec "$@"', 'sh'] })
   assertAccepted(await submitFile(server))
   const entries = await readdir(server.basedir, { recursive: true, withFileTypes: true })
-  assert.ok(entries.length > 8)
+  assert.ok(entries.length > 8, 'entries.length > 8')
   for (const entry of entries) {
     const { mode } = await lstat(join(entry.parentPath, entry.name))
     assert.equal(mode & 0o777, entry.isDirectory() ? 0o700 : 0o600, entry.name)

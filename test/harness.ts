@@ -37,8 +37,21 @@ export interface StartOptions {
 /** Makes a directory that is removed after the test. */
 export async function temporaryDirectory(t: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'reproschema-test-'))
-  t.after(() => rm(path, { recursive: true, force: true, maxRetries: 5 })) // a server may still be writing its log
+  after(t, () => rm(path, { recursive: true, force: true, maxRetries: 5 }))
   return path
+}
+
+const endings = new WeakMap<TestContext, (() => unknown)[]>()
+
+/** Does something after a test, the last asked for first: a server is ended before the directory it writes to goes. */
+export function after(t: TestContext, work: () => unknown): void {
+  const known = endings.get(t)
+  if (known !== undefined) return void known.push(work)
+  const works = [work]
+  endings.set(t, works)
+  t.after(async () => {
+    for (const each of works.toReversed()) await each()
+  })
 }
 
 /** Starts the server on a free port and a new base directory; both are gone after the test. */
@@ -54,7 +67,7 @@ export async function startServer(t: TestContext, options: StartOptions = {}): P
     if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) kill(-child.pid, signal)
     return ended
   }
-  t.after(() => stop('SIGKILL'))
+  after(t, () => stop('SIGKILL'))
   const port = await portOf(() => output, ended)
   return { url: `http://127.0.0.1:${port}`, port, basedir, process: child, output: () => output, stop }
 }

@@ -19,7 +19,7 @@ async function exchange(port: number, bytes: string | Buffer, count = 1): Promis
 }
 
 function assertRefused(answer: WireAnswer | undefined, statuses: readonly number[]): void {
-  assert.ok(answer)
+  assert.ok(answer, 'answer')
   assert.ok(statuses.includes(answer.status), `${answer.status} ${answer.text}`)
   assert.equal(answer.headers['content-type'], 'application/json')
   assert.equal(answer.headers['access-control-allow-origin'], '*')
@@ -67,7 +67,7 @@ test('every method and target is answered or closed', async (t) => {
       assert.equal(answer?.status, status, wire.received)
       if (status >= 400) assertRefused(answer, [status])
       if (allow !== undefined) assert.equal(answer?.headers['allow'], allow)
-      assert.ok(!wire.received.includes('secret'))
+      assert.ok(!wire.received.includes('secret'), '!wire.received.includes(secret)')
       wire.socket.destroy()
     })
   }
@@ -161,7 +161,7 @@ test('the result does not depend on how TCP cuts a request', async (t) => {
       const answers = await wire.answers(count)
       await assertAccepted(answers.at(-1), content)
     }
-    assert.ok(!wire.isEnded)
+    assert.ok(!wire.isEnded, '!wire.isEnded')
     wire.socket.destroy()
   })
   await t.test('a client that says it sends no more is answered', async () => {
@@ -456,7 +456,7 @@ test('HEAD is answered with the head of GET', async (t) => {
         assert.equal(answer.status, get.answers[0]?.status)
         assert.equal(answer.headers['content-length'], get.answers[0]?.headers['content-length'])
       }
-      assert.ok(wire.received.endsWith('\r\n\r\n'))
+      assert.ok(wire.received.endsWith('\r\n\r\n'), 'wire.received.endsWith(rnrn)')
       wire.socket.destroy()
       get.wire.socket.destroy()
     })

@@ -189,7 +189,7 @@ function findCause(chunks: readonly Buffer[]): JsonError | undefined {
     for (const chunk of chunks) [...form.push(chunk)]
     ;[...form.finish()]
   } catch (error) {
-    assert.ok(error instanceof HttpError && error.cause instanceof JsonError)
+    assert.ok(error instanceof HttpError && error.cause instanceof JsonError, 'error instanceof HttpError && error.cause instanceof JsonErr')
     return error.cause
   }
   return undefined

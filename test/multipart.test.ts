@@ -333,7 +333,7 @@ test('the kind of content that slows a parser down takes time in proportion to i
       const startMs = performance.now()
       const { parts, error } = parseChunks(cut(body, size), { boundary: '--boundary' })
       assert.ok(performance.now() - startMs < 10_000, `${JSON.stringify(piece)} in chunks of ${size}`)
-      assert.ok(error === undefined && parts[0]?.content === content)
+      assert.ok(error === undefined && parts[0]?.content === content, 'error === undefined && parts[0]?.content === content')
     }
   }
 })

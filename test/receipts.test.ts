@@ -151,7 +151,7 @@ test('each who asks is covered by a run that began later, however they come', as
     for (let turn = 0; turn < Math.random() * 60; turn++) await (Math.random() < 0.8 ? null : new Promise((done) => setImmediate(done)))
     const own = ++asked
     await run.run()
-    assert.ok(covered >= own)
+    assert.ok(covered >= own, 'covered >= own')
   })
   await Promise.all(askers)
   assert.equal(run.isIdle, true)

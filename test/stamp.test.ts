@@ -34,5 +34,5 @@ test('stamps rise as text and never repeat, whatever the clock does', () => {
 test('the clock of the machine is the default', () => {
   const before = Date.now()
   const moment = Date.parse(new StampClock().next().extended)
-  assert.ok(moment >= before - 1 && moment <= Date.now() + 1)
+  assert.ok(moment >= before - 1 && moment <= Date.now() + 1, 'moment >= before - 1 && moment <= Date.now() + 1')
 })

@@ -157,7 +157,7 @@ test('what was answered with 200 while the server stopped is whole, and nothing 
   const answers = await Promise.all(wires.map((wire) => wire.answers(0)))
   const accepted = answers.flat().filter((answer) => answer.status === 200)
   const files = accepted.flatMap((answer) => answer.json['files'] as { stored_as: string }[])
-  assert.ok(accepted.length > 0)
+  assert.ok(accepted.length > 0, 'accepted.length > 0')
   assert.deepEqual(await listUploads(server.basedir), files.map((file) => `responses/study/${file.stored_as}`).toSorted())
   assert.equal((await readReceipts(server.basedir, 'study')).length, accepted.length)
   await assertNothingStaged(server)

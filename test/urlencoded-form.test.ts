@@ -106,12 +106,12 @@ test('a large value is given out as it arrives', () => {
   for (const event of form.push(Buffer.from('a='))) assert.equal(event.type, 'part')
   for (let times = 0; times < 256; times++) {
     for (const event of form.push(chunk)) {
-      assert.ok(event.type === 'data' && event.bytes.length > 45_000 && event.bytes.length < 48_000)
+      assert.ok(event.type === 'data' && event.bytes.length > 45_000 && event.bytes.length < 48_000, 'event.type === data && event.bytes.length > 45_000 && event.')
       bytes += event.bytes.length
     }
   }
   assert.deepEqual([...form.finish()], [{ type: 'end' }])
-  assert.ok(bytes > 256 * 46_000)
+  assert.ok(bytes > 256 * 46_000, 'bytes > 256 * 46_000')
 })
 
 for (const flood of ['&', '%', '=', 'a&', '=&', 'a=%', '%4', '+=%&']) {
@@ -122,8 +122,8 @@ for (const flood of ['&', '%', '=', 'a&', '=&', 'a=%', '%4', '+=%&']) {
     let parts = 0
     for (const event of form.push(body)) parts += Number(event.type === 'part')
     for (const event of form.finish()) parts += Number(event.type === 'part')
-    assert.ok(parts <= 1 << 20)
-    assert.ok(performance.now() - startedMs < 10_000) // seconds more where one delimiter is searched for again and again
+    assert.ok(parts <= 1 << 20, 'parts <= 1 << 20')
+    assert.ok(performance.now() - startedMs < 10_000, 'performance.now() - startedMs < 10_000') // seconds more where one delimiter is searched for again and again
   })
 }
 
