@@ -441,6 +441,14 @@ test('a connection stays open after success, and says how long', async (t) => {
     assert.equal((await wire.answers(requests.length + 1)).at(-1)?.headers['connection'], 'close')
     await wire.closed
   })
+  await t.test('an answer before the body of its request is the last', async () => {
+    const early = await Wire.open(server.port)
+    await early.write(`GET / HTTP/1.1\r\n${HOST}Content-Length: 4\r\n\r\n`)
+    assert.equal((await early.answers(1))[0]?.headers['connection'], 'close')
+    await early.write(`abcdGET / HTTP/1.1\r\n${HOST}\r\n`)
+    await early.closed
+    assert.equal((await early.answers(1)).length, 1)
+  })
 })
 
 test('HEAD is answered with the head of GET', async (t) => {
