@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { askToken, listUploads, readReceipts, startServer, until, type Running, type StartOptions } from './harness.ts'
+import { askToken, listUploads, needs, readReceipts, startServer, until, type Running, type StartOptions } from './harness.ts'
 import { chunks, formBody, submission, submitHead, Wire } from './wire.ts'
 
 const HOST = 'Host: localhost\r\n'
@@ -161,6 +161,21 @@ test('what was answered with 200 while the server stopped is whole, and nothing 
   assert.deepEqual(await listUploads(server.basedir), files.map((file) => `responses/study/${file.stored_as}`).toSorted())
   assert.equal((await readReceipts(server.basedir, 'study')).length, accepted.length)
   await assertNothingStaged(server)
+})
+
+test('uploads whose clients are gone are published or removed before the end, also on a slow disk', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const slowly = ['strace', '-DD', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
+  const server = await startServer(t, { through: slowly })
+  const authToken = await askToken(server)
+  const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.open(server.port)))
+  await Promise.all(wires.map((wire, index) => wire.write(submission(authToken, Buffer.alloc(MEGABYTE, `voice ${index} `)))))
+  await until('one is in place', async () => (await listUploads(server.basedir)).some((file) => file.startsWith('responses/')))
+  for (const wire of wires) wire.socket.resetAndDestroy()
+  await assertEndsSoon(server.stop('SIGTERM'), 0)
+  await assertNothingStaged(server)
+  const published = await listUploads(server.basedir)
+  assert.equal((await readReceipts(server.basedir, 'study')).length, published.length)
 })
 
 for (const [first, second] of [['SIGTERM', 'SIGTERM'], ['SIGTERM', 'SIGINT'], ['SIGINT', 'SIGINT']] as const) {
