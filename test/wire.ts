@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { after } from 'node:test'
 import { sleep } from './harness.ts'
 
 /** An answer as it came over a connection. */
@@ -10,6 +11,12 @@ export interface WireAnswer {
   readonly text: string
   readonly json: Record<string, unknown>
 }
+
+// What a test that fails leaves open would keep its process alive, and the run with it.
+const opened = new Set<Socket>()
+after(() => {
+  for (const socket of opened) socket.destroy()
+})
 
 /** A connection on which a test writes what it likes and reads what comes. */
 export class Wire {
@@ -37,6 +44,8 @@ export class Wire {
   static async open(port: number, options: { reads?: boolean; allowHalfOpen?: boolean } = {}): Promise<Wire> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: options.allowHalfOpen ?? false })
     const wire = new Wire(socket)
+    opened.add(socket)
+    socket.on('close', () => opened.delete(socket))
     if (options.reads === false) socket.pause()
     await once(socket, 'connect')
     return wire
