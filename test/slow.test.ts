@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { describe, test, type TestContext } from 'node:test'
 import { Cors } from '../lib/http/cors.ts'
 import { Router, type Routes } from '../lib/http/router.ts'
 import { HttpServer } from '../lib/http/server.ts'
@@ -15,85 +15,208 @@ const BAD_TOKEN = `study-${'0'.repeat(32)}`
 const MEGABYTE = 1_000_000
 
 function assertRefused(answer: WireAnswer | undefined, status: number): void {
-  assert.ok(answer, 'answer')
+  assert.ok(answer)
   assert.equal(answer.status, status, answer.text)
   assert.equal(answer.headers['content-type'], 'application/json')
   assert.equal(answer.headers['access-control-allow-origin'], '*')
   assert.match(String(answer.json['message']), /^[A-Z].*\.$/)
 }
 
-test('a body that stands still is refused with 408 and leaves nothing', { concurrency: true }, async (t) => {
-  const server = await startServer(t, { env: IDLE })
-  const authToken = await askToken(server)
-  const half = Buffer.concat([fileStart(), Buffer.alloc(MEGABYTE)])
-  const whole = formBody(authToken, 'voice')
-  const cases = [
-    { name: 'in the middle of a file', sent: [submitHead('Content-Length: 2000000'), half] },
-    { name: 'in the middle of a file in chunks', sent: [submitHead('Transfer-Encoding: chunked'), chunks(half)] },
-    { name: 'before its first byte', sent: [submitHead('Content-Length: 2000000')] },
-    { name: 'after the client was told to go on', sent: [submitHead('Content-Length: 2000000', 'Expect: 100-continue')] },
-    { name: 'one byte before its end', sent: [submitHead(`Content-Length: ${whole.length}`), whole.subarray(0, -1)] },
-    { name: 'before the last chunk of a form that is whole', sent: [submitHead('Transfer-Encoding: chunked'), chunks(whole)] },
-  ]
-  const rows = cases.map(({ name, sent }) =>
-    t.test(name, async () => {
-      const wire = await Wire.open(server.port)
-      for (const piece of sent) await wire.write(piece)
-      const count = name.includes('told') ? 2 : 1
-      assertRefused((await wire.answers(count, 10)).at(-1), 408)
-      await wire.closed
-    }),
-  )
-  await Promise.all(rows)
-  await until('nothing is staged', async () => (await listUploads(server.basedir)).length === 0, 5)
-})
+// Waits, side by side.
+describe('time', { concurrency: true }, () => {
+  test('a body that stands still is refused with 408 and leaves nothing', { concurrency: true }, async (t) => {
+    const server = await startServer(t, { env: IDLE })
+    const authToken = await askToken(server)
+    const half = Buffer.concat([fileStart(), Buffer.alloc(MEGABYTE)])
+    const whole = formBody(authToken, 'voice')
+    const cases = [
+      { name: 'in the middle of a file', sent: [submitHead('Content-Length: 2000000'), half] },
+      { name: 'in the middle of a file in chunks', sent: [submitHead('Transfer-Encoding: chunked'), chunks(half)] },
+      { name: 'before its first byte', sent: [submitHead('Content-Length: 2000000')] },
+      { name: 'after the client was told to go on', sent: [submitHead('Content-Length: 2000000', 'Expect: 100-continue')] },
+      { name: 'one byte before its end', sent: [submitHead(`Content-Length: ${whole.length}`), whole.subarray(0, -1)] },
+      { name: 'before the last chunk of a form that is whole', sent: [submitHead('Transfer-Encoding: chunked'), chunks(whole)] },
+    ]
+    const rows = cases.map(({ name, sent }) =>
+      t.test(name, async () => {
+        const wire = await Wire.open(server.port)
+        for (const piece of sent) await wire.write(piece)
+        const count = name.includes('told') ? 2 : 1
+        assertRefused((await wire.answers(count, 10)).at(-1), 408)
+        await wire.closed
+      }),
+    )
+    await Promise.all(rows)
+    await until('nothing is staged', async () => (await listUploads(server.basedir)).length === 0, 5)
+  })
 
-test('a client that never closes is closed after a refusal', async (t) => {
-  const server = await startServer(t, { env: IDLE })
-  const wire = await Wire.open(server.port, { allowHalfOpen: true })
-  await wire.write(submitHead('Content-Length: 2000000') + 'a')
-  assertRefused((await wire.answers(1, 10))[0], 408)
-  const before = await openSockets(server)
-  assert.ok(before > 0, 'before > 0')
-  await until('the server lets go of it', async () => (await openSockets(server)) < before, 15)
-  wire.socket.destroy()
-})
-
-test('a slow upload that keeps moving is accepted, however long it takes', { concurrency: true }, async (t) => {
-  const server = await startServer(t, { env: IDLE })
-  const authToken = await askToken(server)
-  const submit = async (content: string, write: (body: Buffer) => readonly Buffer[], field: (body: Buffer) => string) => {
-    const body = formBody(authToken, content)
-    const pieces = write(body)
-    const wire = await Wire.open(server.port)
-    await wire.write(submitHead(field(body)))
-    const began = performance.now()
-    for (const piece of pieces) {
-      await wire.write(piece)
-      await sleep(4000 / pieces.length)
-    }
-    assert.ok(performance.now() - began > 3500, 'performance.now() - began > 3500') // several times the idle limit
-    const [answer] = await wire.answers(1)
-    assert.equal(answer?.status, 200, answer?.text)
-    const [file] = answer.json['files'] as { sha256: string }[]
-    assert.equal(file?.sha256, createHash('sha256').update(content).digest('hex'))
+  test('a client that never closes is closed after a refusal', async (t) => {
+    const server = await startServer(t, { env: IDLE })
+    const wire = await Wire.open(server.port, { allowHalfOpen: true })
+    await wire.write(submitHead('Content-Length: 2000000') + 'a')
+    assertRefused((await wire.answers(1, 10))[0], 408)
+    const before = await openSockets(server)
+    assert.ok(before > 0)
+    await until('the server lets go of it', async () => (await openSockets(server)) < before, 15)
     wire.socket.destroy()
-  }
-  const inPieces = (body: Buffer, count: number): Buffer[] => {
-    const size = Math.ceil(body.length / count)
-    return Array.from({ length: count }, (_, index) => body.subarray(index * size, (index + 1) * size))
-  }
-  await Promise.all([
-    t.test('a byte at a time', () => submit('one', (body) => Array.from(body, (byte) => Buffer.of(byte)), (body) => `Content-Length: ${body.length}`)),
-    t.test('with pauses just under the limit', () => submit('two', (body) => inPieces(body, 8), (body) => `Content-Length: ${body.length}`)),
-    t.test('in chunks', () =>
-      submit(
-        'three',
-        (body) => [...inPieces(body, 8).map((piece) => chunks(piece)), Buffer.from(LAST_CHUNK)],
-        () => 'Transfer-Encoding: chunked',
+  })
+
+  test('a slow upload that keeps moving is accepted, however long it takes', { concurrency: true }, async (t) => {
+    const server = await startServer(t, { env: IDLE })
+    const authToken = await askToken(server)
+    const submit = async (content: string, write: (body: Buffer) => readonly Buffer[], field: (body: Buffer) => string) => {
+      const body = formBody(authToken, content)
+      const pieces = write(body)
+      const wire = await Wire.open(server.port)
+      await wire.write(submitHead(field(body)))
+      const began = performance.now()
+      for (const piece of pieces) {
+        await wire.write(piece)
+        await sleep(4000 / pieces.length)
+      }
+      assert.ok(performance.now() - began > 3500) // several times the idle limit
+      const [answer] = await wire.answers(1)
+      assert.equal(answer?.status, 200, answer?.text)
+      const [file] = answer.json['files'] as { sha256: string }[]
+      assert.equal(file?.sha256, createHash('sha256').update(content).digest('hex'))
+      wire.socket.destroy()
+    }
+    const inPieces = (body: Buffer, count: number): Buffer[] => {
+      const size = Math.ceil(body.length / count)
+      return Array.from({ length: count }, (_, index) => body.subarray(index * size, (index + 1) * size))
+    }
+    await Promise.all([
+      t.test('a byte at a time', () => submit('one', (body) => Array.from(body, (byte) => Buffer.of(byte)), (body) => `Content-Length: ${body.length}`)),
+      t.test('with pauses just under the limit', () => submit('two', (body) => inPieces(body, 8), (body) => `Content-Length: ${body.length}`)),
+      t.test('in chunks', () =>
+        submit(
+          'three',
+          (body) => [...inPieces(body, 8).map((piece) => chunks(piece)), Buffer.from(LAST_CHUNK)],
+          () => 'Transfer-Encoding: chunked',
+        ),
       ),
-    ),
-  ])
+    ])
+  })
+
+  test('connections that stand still between requests are closed in time', { concurrency: true }, async (t) => {
+    const port = await serve(t, { '/': { GET: async () => ({ status: 200, body: {} }) } })
+    const slowly = async (wire: Wire, text: string): Promise<void> => {
+      for (const character of text) {
+        await wire.write(character)
+        await sleep(100)
+      }
+    }
+    const heads = [
+      { name: 'half a request line', send: (wire: Wire) => wire.write('GET / HT') },
+      { name: 'half a head', send: (wire: Wire) => wire.write(`GET / HTTP/1.1\r\n${HOST}X-A: b`) },
+      { name: 'a head that comes a byte at a time', send: (wire: Wire) => slowly(wire, `GET / HTTP/1.1\r\n${HOST}X-A: ${'b'.repeat(100)}`) },
+    ]
+    const rows = heads.map(({ name, send }) =>
+      t.test(`${name}: 408`, async () => {
+        const wire = await Wire.open(port)
+        await Promise.race([send(wire), wire.closed])
+        assertRefused((await wire.answers(1, 10))[0], 408)
+        await wire.closed
+      }),
+    )
+    await Promise.all([
+      ...rows,
+      t.test('half a head behind a whole request: 408', async () => {
+        const wire = await Wire.open(port)
+        await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\nGET /`)
+        const answers = await wire.answers(2, 10)
+        assert.equal(answers[0]?.status, 200)
+        assertRefused(answers[1], 408)
+        await wire.closed
+      }),
+      t.test('a connection that says nothing is closed without a word', async () => {
+        const wire = await Wire.open(port)
+        await wire.closed
+        assert.equal(wire.received, '')
+      }),
+      t.test('a connection that is kept alive stays open for longer', async () => {
+        const wire = await Wire.open(port)
+        for (let count = 1; count <= 2; count++) {
+          await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\n`)
+          assert.equal((await wire.answers(count)).at(-1)?.headers['keep-alive'], 'timeout=75')
+          await sleep(2500) // longer than the limits of a head and of a body
+        }
+        assert.ok(!wire.isEnded)
+        wire.socket.destroy()
+      }),
+    ])
+  })
+
+  test('the time that the server makes a client wait does not count as standing still', async (t) => {
+    let bytes = 0
+    const port = await serve(t, {
+      '/': {
+        POST: async (exchange) => {
+          const take = (chunk: Buffer) => {
+            bytes += chunk.length
+            return bytes === chunk.length ? sleep(2500) : undefined // the first chunk meets a disk that stands still
+          }
+          await exchange.read(take, 1e9)
+          return { status: 200, body: { bytes } }
+        },
+      },
+    })
+    const wire = await Wire.open(port)
+    await wire.write(`POST / HTTP/1.1\r\n${HOST}Content-Length: ${20 * MEGABYTE}\r\n\r\n`)
+    let isTaken = false
+    const written = wire.write(Buffer.alloc(20 * MEGABYTE)).then(() => (isTaken = true))
+    await sleep(1500)
+    assert.equal(isTaken, false) // the sender waits, rather than we remember
+    await written
+    const [answer] = await wire.answers(1)
+    assert.deepEqual(answer?.json, { bytes: 20 * MEGABYTE })
+    wire.socket.destroy()
+  })
+
+  test('a client that sends, and never takes what comes back, is dropped', { concurrency: true }, async (t) => {
+    const large = 'a'.repeat(20 * MEGABYTE)
+    const port = await serve(t, {
+      '/': { GET: async () => ({ status: 200, body: {} }) },
+      '/large': { GET: async () => ({ status: 200, body: { large } }) },
+      '/slow': { GET: () => sleep(1000).then(() => ({ status: 200, body: {} })) },
+    })
+    await Promise.all([
+      t.test('that does not read its answer', async () => {
+        const wire = await Wire.open(port, { reads: false })
+        await wire.write(`GET /large HTTP/1.1\r\n${HOST}\r\n`)
+        await sleep(2500)
+        wire.socket.resume()
+        await wire.closed
+        assert.ok(wire.received.length < large.length)
+      }),
+      t.test('that sends thousands of requests ahead', async () => {
+        const wire = await Wire.open(port)
+        await wire.write(`GET /slow HTTP/1.1\r\n${HOST}\r\n`.repeat(5000))
+        await wire.closed
+      }),
+      t.test('but a hundred requests ahead are answered', async () => {
+        const wire = await Wire.open(port)
+        await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\n`.repeat(100))
+        assert.equal((await wire.answers(100)).length, 100)
+        wire.socket.destroy()
+      }),
+    ])
+  })
+
+  test('an answer that cannot be written ends its connection and nothing else', async (t) => {
+    const port = await serve(t, {
+      '/': { GET: async () => ({ status: 200, body: {} }) },
+      '/bad': { GET: async () => ({ status: 302, headers: { Location: 'http://a/\n' } }) },
+    })
+    const wire = await Wire.open(port)
+    await wire.write(`GET /bad HTTP/1.1\r\n${HOST}\r\nGET / HTTP/1.1\r\n${HOST}\r\n`)
+    await wire.closed
+    assert.equal(wire.received, '')
+    const next = await Wire.open(port)
+    await next.write(`GET / HTTP/1.1\r\n${HOST}\r\n`)
+    assert.equal((await next.answers(1))[0]?.status, 200)
+    next.socket.destroy()
+  })
 })
 
 test('a refusal reaches a client that sends all of its body before it reads', { concurrency: true }, async (t) => {
@@ -128,126 +251,6 @@ test('a refusal reaches a client that sends all of its body before it reads', { 
   )
   await Promise.all(rows)
   await until('nothing is staged', async () => (await listUploads(server.basedir)).length === 0, 5)
-})
-
-test('connections that stand still between requests are closed in time', { concurrency: true }, async (t) => {
-  const port = await serve(t, { '/': { GET: async () => ({ status: 200, body: {} }) } })
-  const slowly = async (wire: Wire, text: string): Promise<void> => {
-    for (const character of text) {
-      await wire.write(character)
-      await sleep(100)
-    }
-  }
-  const heads = [
-    { name: 'half a request line', send: (wire: Wire) => wire.write('GET / HT') },
-    { name: 'half a head', send: (wire: Wire) => wire.write(`GET / HTTP/1.1\r\n${HOST}X-A: b`) },
-    { name: 'a head that comes a byte at a time', send: (wire: Wire) => slowly(wire, `GET / HTTP/1.1\r\n${HOST}X-A: ${'b'.repeat(100)}`) },
-  ]
-  const rows = heads.map(({ name, send }) =>
-    t.test(`${name}: 408`, async () => {
-      const wire = await Wire.open(port)
-      await Promise.race([send(wire), wire.closed])
-      assertRefused((await wire.answers(1, 10))[0], 408)
-      await wire.closed
-    }),
-  )
-  await Promise.all([
-    ...rows,
-    t.test('half a head behind a whole request: 408', async () => {
-      const wire = await Wire.open(port)
-      await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\nGET /`)
-      const answers = await wire.answers(2, 10)
-      assert.equal(answers[0]?.status, 200)
-      assertRefused(answers[1], 408)
-      await wire.closed
-    }),
-    t.test('a connection that says nothing is closed without a word', async () => {
-      const wire = await Wire.open(port)
-      await wire.closed
-      assert.equal(wire.received, '')
-    }),
-    t.test('a connection that is kept alive stays open for longer', async () => {
-      const wire = await Wire.open(port)
-      for (let count = 1; count <= 2; count++) {
-        await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\n`)
-        assert.equal((await wire.answers(count)).at(-1)?.headers['keep-alive'], 'timeout=75')
-        await sleep(2500) // longer than the limits of a head and of a body
-      }
-      assert.ok(!wire.isEnded, '!wire.isEnded')
-      wire.socket.destroy()
-    }),
-  ])
-})
-
-test('the time that the server makes a client wait does not count as standing still', async (t) => {
-  let bytes = 0
-  const port = await serve(t, {
-    '/': {
-      POST: async (exchange) => {
-        const take = (chunk: Buffer) => {
-          bytes += chunk.length
-          return bytes === chunk.length ? sleep(2500) : undefined // the first chunk meets a disk that stands still
-        }
-        await exchange.read(take, 1e9)
-        return { status: 200, body: { bytes } }
-      },
-    },
-  })
-  const wire = await Wire.open(port)
-  await wire.write(`POST / HTTP/1.1\r\n${HOST}Content-Length: ${20 * MEGABYTE}\r\n\r\n`)
-  let isTaken = false
-  const written = wire.write(Buffer.alloc(20 * MEGABYTE)).then(() => (isTaken = true))
-  await sleep(1500)
-  assert.equal(isTaken, false) // the sender waits, rather than we remember
-  await written
-  const [answer] = await wire.answers(1)
-  assert.deepEqual(answer?.json, { bytes: 20 * MEGABYTE })
-  wire.socket.destroy()
-})
-
-test('a client that sends, and never takes what comes back, is dropped', { concurrency: true }, async (t) => {
-  const large = 'a'.repeat(20 * MEGABYTE)
-  const port = await serve(t, {
-    '/': { GET: async () => ({ status: 200, body: {} }) },
-    '/large': { GET: async () => ({ status: 200, body: { large } }) },
-    '/slow': { GET: () => sleep(1000).then(() => ({ status: 200, body: {} })) },
-  })
-  await Promise.all([
-    t.test('that does not read its answer', async () => {
-      const wire = await Wire.open(port, { reads: false })
-      await wire.write(`GET /large HTTP/1.1\r\n${HOST}\r\n`)
-      await sleep(2500)
-      wire.socket.resume()
-      await wire.closed
-      assert.ok(wire.received.length < large.length, 'wire.received.length < large.length')
-    }),
-    t.test('that sends thousands of requests ahead', async () => {
-      const wire = await Wire.open(port)
-      await wire.write(`GET /slow HTTP/1.1\r\n${HOST}\r\n`.repeat(5000))
-      await wire.closed
-    }),
-    t.test('but a hundred requests ahead are answered', async () => {
-      const wire = await Wire.open(port)
-      await wire.write(`GET / HTTP/1.1\r\n${HOST}\r\n`.repeat(100))
-      assert.equal((await wire.answers(100)).length, 100)
-      wire.socket.destroy()
-    }),
-  ])
-})
-
-test('an answer that cannot be written ends its connection and nothing else', async (t) => {
-  const port = await serve(t, {
-    '/': { GET: async () => ({ status: 200, body: {} }) },
-    '/bad': { GET: async () => ({ status: 302, headers: { Location: 'http://a/\n' } }) },
-  })
-  const wire = await Wire.open(port)
-  await wire.write(`GET /bad HTTP/1.1\r\n${HOST}\r\nGET / HTTP/1.1\r\n${HOST}\r\n`)
-  await wire.closed
-  assert.equal(wire.received, '')
-  const next = await Wire.open(port)
-  await next.write(`GET / HTTP/1.1\r\n${HOST}\r\n`)
-  assert.equal((await next.answers(1))[0]?.status, 200)
-  next.socket.destroy()
 })
 
 // The limit of a head is no setting, and the default is a minute.

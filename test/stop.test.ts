@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdir, readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { describe, test, type TestContext } from 'node:test'
 import { askToken, listUploads, needs, readReceipts, startServer, until, type Running, type StartOptions } from './harness.ts'
 import { chunks, formBody, submission, submitHead, Wire } from './wire.ts'
 
@@ -96,99 +96,103 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-const stalled: { name: string; send: (body: Buffer) => (Buffer | string)[]; isWaiting?: boolean }[] = [
-  { name: 'a file that stands still', send: (body: Buffer) => [submitHead(`Content-Length: ${body.length}`), body.subarray(0, MEGABYTE)] },
-  { name: 'chunks that stand still', send: (body: Buffer) => [submitHead('Transfer-Encoding: chunked'), chunks(body)] },
-  {
-    name: 'a body of which nothing has come',
-    send: (body: Buffer) => [submitHead(`Content-Length: ${body.length}`, 'Expect: 100-continue')],
-    isWaiting: true,
-  },
-]
-for (const seconds of [0, 1]) {
-  for (const { name, send, isWaiting = false } of stalled) {
-    test(`${name} delays the end by the stop seconds: ${seconds}`, async (t) => {
-      const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: String(seconds) })
-      const wire = await Wire.open(scene.server.port)
-      for (const piece of send(formBody(scene.authToken, Buffer.alloc(MEGABYTE)))) await wire.write(piece)
-      if (isWaiting) assert.equal((await wire.answers(1))[0]?.status, 100)
-      else await until('it is staged', async () => (await listUploads(scene.server.basedir)).length > 0)
-      const ended = scene.server.stop('SIGTERM')
-      await wire.closed
-      const answer = (await wire.answers(1)).at(-1)
-      assert.equal(answer?.status, 503)
-      assert.equal(answer.json['code'], 'stopping')
-      assert.equal(answer.headers['retry-after'], '60')
-      assert.equal(answer.headers['access-control-allow-origin'], '*')
-      await assertEndsSoon(ended, 0)
-      await assertNothingStaged(scene.server)
-      assert.deepEqual(await listUploads(scene.server.basedir), [])
+// Waits, side by side.
+describe('a stop that something holds up', { concurrency: 4 }, () => {
+  const stalled: { name: string; send: (body: Buffer) => (Buffer | string)[]; isWaiting?: boolean }[] = [
+    { name: 'a file that stands still', send: (body: Buffer) => [submitHead(`Content-Length: ${body.length}`), body.subarray(0, MEGABYTE)] },
+    { name: 'chunks that stand still', send: (body: Buffer) => [submitHead('Transfer-Encoding: chunked'), chunks(body)] },
+    {
+      name: 'a body of which nothing has come',
+      send: (body: Buffer) => [submitHead(`Content-Length: ${body.length}`, 'Expect: 100-continue')],
+      isWaiting: true,
+    },
+  ]
+  for (const seconds of [0, 1]) {
+    for (const { name, send, isWaiting = false } of stalled) {
+      test(`${name} delays the end by the stop seconds: ${seconds}`, async (t) => {
+        const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: String(seconds) })
+        const wire = await Wire.open(scene.server.port)
+        for (const piece of send(formBody(scene.authToken, Buffer.alloc(MEGABYTE)))) await wire.write(piece)
+        if (isWaiting) assert.equal((await wire.answers(1))[0]?.status, 100)
+        else await until('it is staged', async () => (await listUploads(scene.server.basedir)).length > 0)
+        const ended = scene.server.stop('SIGTERM')
+        await wire.closed
+        const answer = (await wire.answers(1)).at(-1)
+        assert.equal(answer?.status, 503)
+        assert.equal(answer.json['code'], 'stopping')
+        assert.equal(answer.headers['retry-after'], '60')
+        assert.equal(answer.headers['access-control-allow-origin'], '*')
+        await assertEndsSoon(ended, 0)
+        await assertNothingStaged(scene.server)
+        assert.deepEqual(await listUploads(scene.server.basedir), [])
+      })
+    }
+  }
+
+  test('an upload that keeps moving and does not end is cut after the stop seconds', async (t) => {
+    const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: '1' })
+    const { wire } = await beginUpload(scene)
+    const moving = setInterval(() => void wire.write('a'), 50)
+    t.after(() => clearInterval(moving))
+    await assertEndsSoon(scene.server.stop('SIGTERM'), 0)
+    await assertNothingStaged(scene.server)
+  })
+
+  test('a client that is refused and goes on sending does not delay the end', async (t) => {
+    const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: '1' })
+    const wire = await Wire.open(scene.server.port, { allowHalfOpen: true })
+    await wire.write(submitHead('Transfer-Encoding: chunked').replace('/submit', '/nowhere'))
+    assert.equal((await wire.answers(1))[0]?.status, 404)
+    const moving = setInterval(() => void wire.write('1\r\na\r\n'), 50)
+    t.after(() => clearInterval(moving))
+    await assertEndsSoon(scene.server.stop('SIGTERM'), 0)
+  })
+
+  test('what was answered with 200 while the server stopped is whole, and nothing else is there', async (t) => {
+    const { server, authToken } = await start(t)
+    const contents = Array.from({ length: 40 }, (_, index) => `voice ${index}`)
+    const wires = await Promise.all(contents.map(() => Wire.open(server.port)))
+    const sent = wires.map((wire, index) => wire.write(submission(authToken, contents[index] ?? '')))
+    await wires[0]?.answers(1)
+    await assertEndsSoon(server.stop('SIGTERM'), 0)
+    await Promise.all([...sent, ...wires.map((wire) => wire.closed)])
+    const answers = await Promise.all(wires.map((wire) => wire.answers(0)))
+    const accepted = answers.flat().filter((answer) => answer.status === 200)
+    const files = accepted.flatMap((answer) => answer.json['files'] as { stored_as: string }[])
+    assert.ok(accepted.length > 0)
+    assert.deepEqual(await listUploads(server.basedir), files.map((file) => `responses/study/${file.stored_as}`).toSorted())
+    assert.equal((await readReceipts(server.basedir, 'study')).length, accepted.length)
+    await assertNothingStaged(server)
+  })
+
+  test('uploads whose clients are gone are published or removed before the end, also on a slow disk', async (t) => {
+    if (!needs(t, 'strace', 'strace')) return
+    const slowly = ['strace', '-DD', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
+    const server = await startServer(t, { through: slowly })
+    const authToken = await askToken(server)
+    const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.open(server.port)))
+    await Promise.all(wires.map((wire, index) => wire.write(submission(authToken, Buffer.alloc(MEGABYTE, `voice ${index} `)))))
+    await until('one is in place', async () => (await listUploads(server.basedir)).some((file) => file.startsWith('responses/')))
+    for (const wire of wires) wire.socket.resetAndDestroy()
+    await assertEndsSoon(server.stop('SIGTERM'), 0)
+    await assertNothingStaged(server)
+    const published = await listUploads(server.basedir)
+    assert.equal((await readReceipts(server.basedir, 'study')).length, published.length)
+  })
+
+  for (const [first, second] of [['SIGTERM', 'SIGTERM'], ['SIGTERM', 'SIGINT'], ['SIGINT', 'SIGINT']] as const) {
+    test(`${second} after ${first} ends the server at once, and the next start removes what it left`, async (t) => {
+      const scene = await start(t)
+      await beginUpload(scene)
+      const ended = scene.server.stop(first)
+      await until('it is stopping', () => scene.server.output().includes('Stopping'))
+      void scene.server.stop(second)
+      await assertEndsSoon(ended, 1)
+      const next = await startServer(t, { basedir: scene.server.basedir })
+      assert.deepEqual(await listUploads(next.basedir), [])
+      await askToken(next)
+      await assertEndsSoon(next.stop(), 0)
+      await assertNothingStaged(next)
     })
   }
-}
-
-test('an upload that keeps moving and does not end is cut after the stop seconds', async (t) => {
-  const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: '1' })
-  const { wire } = await beginUpload(scene)
-  const moving = setInterval(() => void wire.write('a'), 50)
-  t.after(() => clearInterval(moving))
-  await assertEndsSoon(scene.server.stop('SIGTERM'), 0)
-  await assertNothingStaged(scene.server)
 })
-
-test('a client that is refused and goes on sending does not delay the end', async (t) => {
-  const scene = await start(t, { REPROSCHEMA_BACKEND_STOP_SECONDS: '1' })
-  const wire = await Wire.open(scene.server.port, { allowHalfOpen: true })
-  await wire.write(submitHead('Transfer-Encoding: chunked').replace('/submit', '/nowhere'))
-  assert.equal((await wire.answers(1))[0]?.status, 404)
-  const moving = setInterval(() => void wire.write('1\r\na\r\n'), 50)
-  t.after(() => clearInterval(moving))
-  await assertEndsSoon(scene.server.stop('SIGTERM'), 0)
-})
-
-test('what was answered with 200 while the server stopped is whole, and nothing else is there', async (t) => {
-  const { server, authToken } = await start(t)
-  const contents = Array.from({ length: 40 }, (_, index) => `voice ${index}`)
-  const wires = await Promise.all(contents.map(() => Wire.open(server.port)))
-  const sent = wires.map((wire, index) => wire.write(submission(authToken, contents[index] ?? '')))
-  await wires[0]?.answers(1)
-  await assertEndsSoon(server.stop('SIGTERM'), 0)
-  await Promise.all([...sent, ...wires.map((wire) => wire.closed)])
-  const answers = await Promise.all(wires.map((wire) => wire.answers(0)))
-  const accepted = answers.flat().filter((answer) => answer.status === 200)
-  const files = accepted.flatMap((answer) => answer.json['files'] as { stored_as: string }[])
-  assert.ok(accepted.length > 0, 'accepted.length > 0')
-  assert.deepEqual(await listUploads(server.basedir), files.map((file) => `responses/study/${file.stored_as}`).toSorted())
-  assert.equal((await readReceipts(server.basedir, 'study')).length, accepted.length)
-  await assertNothingStaged(server)
-})
-
-test('uploads whose clients are gone are published or removed before the end, also on a slow disk', async (t) => {
-  if (!needs(t, 'strace', 'strace')) return
-  const slowly = ['strace', '-DD', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
-  const server = await startServer(t, { through: slowly })
-  const authToken = await askToken(server)
-  const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.open(server.port)))
-  await Promise.all(wires.map((wire, index) => wire.write(submission(authToken, Buffer.alloc(MEGABYTE, `voice ${index} `)))))
-  await until('one is in place', async () => (await listUploads(server.basedir)).some((file) => file.startsWith('responses/')))
-  for (const wire of wires) wire.socket.resetAndDestroy()
-  await assertEndsSoon(server.stop('SIGTERM'), 0)
-  await assertNothingStaged(server)
-  const published = await listUploads(server.basedir)
-  assert.equal((await readReceipts(server.basedir, 'study')).length, published.length)
-})
-
-for (const [first, second] of [['SIGTERM', 'SIGTERM'], ['SIGTERM', 'SIGINT'], ['SIGINT', 'SIGINT']] as const) {
-  test(`${second} after ${first} ends the server at once, and the next start removes what it left`, async (t) => {
-    const scene = await start(t)
-    await beginUpload(scene)
-    const ended = scene.server.stop(first)
-    await until('it is stopping', () => scene.server.output().includes('Stopping'))
-    void scene.server.stop(second)
-    await assertEndsSoon(ended, 1)
-    const next = await startServer(t, { basedir: scene.server.basedir })
-    assert.deepEqual(await listUploads(next.basedir), [])
-    await next.stop()
-    await assertNothingStaged(next)
-  })
-}
