@@ -34,8 +34,9 @@ async function main(args: readonly string[]): Promise<void> {
 async function serve(args: readonly string[]): Promise<void> {
   const config = readConfig(args, process.env)
   try {
-    const app = await startApp(config, print)
-    stopOnSignal(app)
+    const starting = startApp(config, print)
+    stopOnSignal(starting) // before it says that it listens
+    const app = await starting
     process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
     process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
   } catch (error) {
@@ -43,20 +44,24 @@ async function serve(args: readonly string[]): Promise<void> {
   }
 }
 
-function stopOnSignal(app: App): void {
+function stopOnSignal(starting: Promise<App>): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       if (isStopping) return process.exit(EXIT_FAILURE) // asked twice: at once
       isStopping = true
-      app.stop().then(
-        () => process.exit(0),
-        (error: unknown) => {
-          app.log.error('stop failed', error)
-          process.exit(EXIT_FAILURE)
-        },
-      )
+      void starting.then(stop, () => undefined) // a start that fails says so itself
     })
+  }
+}
+
+async function stop(app: App): Promise<void> {
+  try {
+    await app.stop()
+    process.exit(0)
+  } catch (error) {
+    app.log.error('stop failed', error)
+    process.exit(EXIT_FAILURE)
   }
 }
 

@@ -111,14 +111,14 @@ function every(ms: number, log: Log, failure: string, work: () => Promise<void>)
   return setInterval(run, ms).unref()
 }
 
-function note(log: Log, { requestId, request, path, status, bytes, error }: Answered): void {
+function note(log: Log, { requestId, request, address, path, status, bytes, error }: Answered): void {
   log.access({
-    address: request.socket.remoteAddress ?? '-',
+    address,
     method: request.method ?? '-',
     target: request.url ?? '-',
     httpVersion: request.httpVersion,
     status,
-    bytes,
+    bytes: request.method === 'HEAD' ? 0 : bytes,
     referer: request.headers.referer,
     userAgent: request.headers['user-agent'],
   })

@@ -15,7 +15,7 @@ const BAD_TOKEN = `study-${'0'.repeat(32)}`
 const MEGABYTE = 1_000_000
 
 function assertRefused(answer: WireAnswer | undefined, status: number): void {
-  assert.ok(answer)
+  assert.ok(answer, 'answer')
   assert.equal(answer.status, status, answer.text)
   assert.equal(answer.headers['content-type'], 'application/json')
   assert.equal(answer.headers['access-control-allow-origin'], '*')
@@ -56,7 +56,7 @@ describe('time', { concurrency: true }, () => {
     await wire.write(submitHead('Content-Length: 2000000') + 'a')
     assertRefused((await wire.answers(1, 10))[0], 408)
     const before = await openSockets(server)
-    assert.ok(before > 0)
+    assert.ok(before > 0, 'before > 0')
     await until('the server lets go of it', async () => (await openSockets(server)) < before, 15)
     wire.socket.destroy()
   })
@@ -74,7 +74,7 @@ describe('time', { concurrency: true }, () => {
         await wire.write(piece)
         await sleep(4000 / pieces.length)
       }
-      assert.ok(performance.now() - began > 3500) // several times the idle limit
+      assert.ok(performance.now() - began > 3500, 'performance.now() - began > 3500') // several times the idle limit
       const [answer] = await wire.answers(1)
       assert.equal(answer?.status, 200, answer?.text)
       const [file] = answer.json['files'] as { sha256: string }[]
@@ -141,7 +141,7 @@ describe('time', { concurrency: true }, () => {
           assert.equal((await wire.answers(count)).at(-1)?.headers['keep-alive'], 'timeout=75')
           await sleep(2500) // longer than the limits of a head and of a body
         }
-        assert.ok(!wire.isEnded)
+        assert.ok(!wire.isEnded, '!wire.isEnded')
         wire.socket.destroy()
       }),
     ])
@@ -187,7 +187,7 @@ describe('time', { concurrency: true }, () => {
         await sleep(2500)
         wire.socket.resume()
         await wire.closed
-        assert.ok(wire.received.length < large.length)
+        assert.ok(wire.received.length < large.length, 'wire.received.length < large.length')
       }),
       t.test('that sends thousands of requests ahead', async () => {
         const wire = await Wire.open(port)

@@ -159,7 +159,7 @@ describe('a stop that something holds up', { concurrency: 4 }, () => {
     const answers = await Promise.all(wires.map((wire) => wire.answers(0)))
     const accepted = answers.flat().filter((answer) => answer.status === 200)
     const files = accepted.flatMap((answer) => answer.json['files'] as { stored_as: string }[])
-    assert.ok(accepted.length > 0)
+    assert.ok(accepted.length > 0, 'accepted.length > 0')
     assert.deepEqual(await listUploads(server.basedir), files.map((file) => `responses/study/${file.stored_as}`).toSorted())
     assert.equal((await readReceipts(server.basedir, 'study')).length, accepted.length)
     await assertNothingStaged(server)

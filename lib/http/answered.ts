@@ -5,6 +5,7 @@ import type { HttpError } from '../errors.ts'
 export interface Answered {
   readonly requestId: string
   readonly request: IncomingMessage
+  readonly address: string
   readonly path: string
   readonly status: number
   readonly bytes: number

@@ -7,10 +7,16 @@ const MOST_WAITING = 256 // requests sent ahead of their answers; each is held i
 export class Connection {
   /** Whether the answer under way, or the one before, is the last: what comes behind it is never run. */
   isClosing = false
+  /** The IP address of the client; kept, since a socket forgets it when it closes. */
+  readonly address: string
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
   #current: { readonly request: IncomingMessage; readonly abort: AbortController } | undefined
   #brokenBy: HttpError | undefined
+
+  constructor(address: string) {
+    this.address = address
+  }
 
   /** Whether a client has sent so many requests ahead that no more are to be taken. */
   get isFull(): boolean {

@@ -8,6 +8,8 @@ export class Exchange {
   /** 8 hex digits, in the answer and in every line of the log. */
   readonly id: string
   readonly request: IncomingMessage
+  /** The IP address that the request came from. */
+  readonly address: string
   readonly beganAtMs: number
   readonly target: Target
   readonly #response: ServerResponse
@@ -20,6 +22,7 @@ export class Exchange {
     id: string
     request: IncomingMessage
     response: ServerResponse
+    address: string
     idleSeconds: number
     signal: AbortSignal
     expectsContinue: boolean
@@ -28,17 +31,13 @@ export class Exchange {
     refuseAmbiguous(parts.request)
     this.id = parts.id
     this.request = parts.request
+    this.address = parts.address
     this.beganAtMs = parts.beganAtMs
     this.target = parseTarget(parts.request.url ?? '')
     this.#response = parts.response
     this.#idleSeconds = parts.idleSeconds
     this.#signal = parts.signal
     this.#expectsContinue = parts.expectsContinue
-  }
-
-  /** The IP address that the request came from. */
-  get address(): string {
-    return this.request.socket.remoteAddress ?? '-'
   }
 
   /** The length that the client has announced, in bytes, or undefined where it sends chunks. */

@@ -89,7 +89,7 @@ export class HttpServer {
   }
 
   #connect(socket: Socket): void {
-    const connection = new Connection()
+    const connection = new Connection(socket.remoteAddress ?? '-')
     const isTooMany = this.#connections.size >= this.#parts.maxConnections
     this.#connections.set(socket, connection)
     socket.on('close', () => {
@@ -115,13 +115,14 @@ export class HttpServer {
   ): Promise<void> {
     if (request.socket.destroyed) return
     const { idleSeconds, router, onAnswered } = this.#parts
+    const { address } = connection
     const signal = connection.begin(request)
     const [id, beganAtMs, began] = [randomBytes(4).toString('hex'), Date.now(), performance.now()]
     let path = '-'
     let reply: Reply
     let error: HttpError | undefined
     try {
-      const exchange = new Exchange({ id, request, response, idleSeconds, signal, expectsContinue, beganAtMs })
+      const exchange = new Exchange({ id, request, response, address, idleSeconds, signal, expectsContinue, beganAtMs })
       path = exchange.target.path
       reply = await this.#answer(exchange)
     } catch (thrown) {
@@ -140,7 +141,7 @@ export class HttpServer {
     connection.end()
     if (this.#isStopping && connection.isIdle) request.socket.destroySoon() // the answer may have left just before
     const milliseconds = performance.now() - began
-    onAnswered({ requestId: id, request, path, status: reply.status, bytes, milliseconds, error })
+    onAnswered({ requestId: id, request, address, path, status: reply.status, bytes, milliseconds, error })
   }
 
   async #answer(exchange: Exchange): Promise<Reply> {
