@@ -3,30 +3,35 @@ import { dirname } from 'node:path'
 import { syncDirectory } from './durable.ts'
 import { systemCode } from './errors.ts'
 import { findStats, formatIdentity } from './identity.ts'
+import { SharedRuns } from './shared-run.ts'
 
 const DIRECTORY_MODE = 0o700
 
 /** Directories that this process has made sure of: each is there, is no link, and its name is durable. */
 export class Directories {
   readonly #ensured = new Map<string, Promise<string>>()
+  readonly #checks = new SharedRuns((path) => this.#check(path))
 
   /**
    * Makes a directory and its parents where they are missing, and syncs what holds their names. That is done once even
    * where the directory exists, since whoever made it may not have synced it, and again for one that took its place.
    */
   async ensure(path: string): Promise<void> {
-    const known = this.#ensured.get(path)
-    if (known !== undefined) {
-      const identity = await known
-      if ((await findDirectory(path)) === identity) return
-      if (this.#ensured.get(path) === known) this.forget(path)
-    }
+    if (this.#ensured.has(path)) await this.#checks.run(path)
     await this.#ensureAnew(path)
   }
 
   /** Makes sure again at the next `ensure`; for a directory that was found to be gone. */
   forget(path: string): void {
     this.#ensured.delete(path)
+  }
+
+  // Forgets a directory that is gone, or whose place another has taken.
+  async #check(path: string): Promise<void> {
+    const known = this.#ensured.get(path)
+    if (known === undefined) return
+    const identity = await known
+    if ((await findDirectory(path)) !== identity && this.#ensured.get(path) === known) this.forget(path)
   }
 
   #ensureAnew(path: string): Promise<string> {

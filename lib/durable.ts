@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { systemCode } from './errors.ts'
 import { identityOf } from './identity.ts'
-import { SharedRun } from './shared-run.ts'
+import { SharedRuns } from './shared-run.ts'
 
 const FILE_MODE = 0o600
 
@@ -107,20 +107,11 @@ export async function remove(path: string): Promise<void> {
   }
 }
 
-const directorySyncs = new Map<string, SharedRun>()
+const directorySyncs = new SharedRuns(fsyncDirectory)
 
 /** Makes the names in a directory durable. Callers at the same time share one `fsync`, begun after each of them asked. */
-export async function syncDirectory(path: string): Promise<void> {
-  let sync = directorySyncs.get(path)
-  if (sync === undefined) {
-    sync = new SharedRun(() => fsyncDirectory(path))
-    directorySyncs.set(path, sync)
-  }
-  try {
-    await sync.run()
-  } finally {
-    if (sync.isIdle && directorySyncs.get(path) === sync) directorySyncs.delete(path)
-  }
+export function syncDirectory(path: string): Promise<void> {
+  return directorySyncs.run(path)
 }
 
 // Opened by its path each time: a descriptor kept open would go on syncing a directory that somebody has replaced.

@@ -1,5 +1,6 @@
 import { readdir, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Directories } from './directories.ts'
 import { openForAppending, putInPlace, remove, writeWhole } from './durable.ts'
 import { SharedRun } from './shared-run.ts'
@@ -7,6 +8,7 @@ import { systemCode } from './errors.ts'
 
 const KEEP = 10
 const MOST_WAITING_CHARACTERS = 8 * 1024 * 1024
+const GATHER_MS = 20 // of lines that are written together
 const DAY_MS = 24 * 3600 * 1000
 const TURNED = /^\.\d{4}-\d\d-\d\d(-\d+)?$/ // what follows the name of the log
 
@@ -19,6 +21,7 @@ export class LogFile {
   readonly #writing = new SharedRun(() => this.#write())
   #handle: FileHandle | undefined
   #week = 0
+  #isClosing = false
   #waiting: string[] = []
   #waitingCharacters = 0
   #lost = 0
@@ -40,6 +43,7 @@ export class LogFile {
 
   /** Writes what is waiting and closes the file. */
   async close(): Promise<void> {
+    this.#isClosing = true
     await this.#writing.run()
     await this.#reopen()
   }
@@ -58,6 +62,7 @@ export class LogFile {
       this.#lost += lines.length // whatever it was: to log that a log cannot be written would fail again, for ever
       await this.#reopen()
     }
+    if (!this.#isClosing) await sleep(GATHER_MS)
   }
 
   async #open(): Promise<FileHandle> {

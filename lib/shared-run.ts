@@ -35,3 +35,24 @@ export class SharedRun {
     return this.#running
   }
 }
+
+/** Shared runs of one work for many things, such as a sync for many directories; nothing stays of one that is idle. */
+export class SharedRuns {
+  readonly #work: (key: string) => Promise<void>
+  readonly #runs = new Map<string, SharedRun>()
+
+  constructor(work: (key: string) => Promise<void>) {
+    this.#work = work
+  }
+
+  /** Is settled as the run for `key` that began after this call. */
+  async run(key: string): Promise<void> {
+    const run = this.#runs.get(key) ?? new SharedRun(() => this.#work(key))
+    this.#runs.set(key, run)
+    try {
+      await run.run()
+    } finally {
+      if (run.isIdle && this.#runs.get(key) === run) this.#runs.delete(key)
+    }
+  }
+}

@@ -103,7 +103,7 @@ for (const mode of ['production', 'development'] as const) {
     await rm(join(server.basedir, 'tokens'), { recursive: true })
     await writeFile(join(server.basedir, 'tokens'), '')
     assert.equal((await request(`${server.url}/token?${query}`)).status, 500)
-    assert.equal((await submitForm(server, entriesFor(authToken))).status, 500)
+    assert.equal((await submitForm(server, entriesFor(`study-${'0'.repeat(32)}`))).status, 500)
     assert.equal(await server.stop(), 0)
     const texts = await Promise.all(LOGS.map((name) => readFile(join(server.basedir, 'logs', name), 'utf8')))
     const secrets = [authToken.slice(-32), String(registered.json['client_id']), '?', 'words-of', 'content-of', 'filename-of', 'id-of', 'callback.example']

@@ -5,6 +5,8 @@ import { Records } from './records.ts'
 import { newSecret, sha256Of } from './secret.ts'
 
 const AUTH_TOKEN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}-[0-9a-f]{32}$/
+const TRUST_MS = 1000 // a slice of an upload seldom comes alone; a token that another process revokes is good no longer
+const MOST_TRUSTED = 10_000
 const KEEP_EXPIRED_MS = 7 * 24 * 3600 * 1000 // so that a late participant is told "expired", not "unknown"
 
 /** What an auth token allows: to add to one project until it expires. */
@@ -21,6 +23,7 @@ export interface Grant {
 /** The auth tokens that were issued, on disk under their SHA-256 only. */
 export class Grants {
   readonly #records: Records
+  readonly #trusted = new Map<string, { readonly grant: Grant; readonly readAtMs: number }>() // the oldest first
 
   constructor(directory: string, directories: Directories) {
     this.#records = new Records(directory, directories)
@@ -48,12 +51,26 @@ export class Grants {
 
   /** Gives the grant of an auth token; throws `unauthorized_token` or `token_expired`. */
   async check(authToken: string, nowMs: number): Promise<Grant> {
-    const record = AUTH_TOKEN.test(authToken) ? await this.#records.find(authToken) : undefined
-    const grant = parseGrant(record, sha256Of(authToken))
+    const grant = AUTH_TOKEN.test(authToken) ? await this.#find(authToken) : undefined
     if (grant === undefined) throw new HttpError('unauthorized_token')
     if (nowMs >= grant.expiresAtMs) {
       throw new HttpError('token_expired', { detail: `token ${grant.tokenSha256.slice(0, 8)}` })
     }
+    return grant
+  }
+
+  // What was read less than a second ago is not read again; what is not there is looked for each time.
+  async #find(authToken: string): Promise<Grant | undefined> {
+    const tokenSha256 = sha256Of(authToken)
+    const readAtMs = performance.now()
+    const trusted = this.#trusted.get(tokenSha256)
+    if (trusted !== undefined && readAtMs - trusted.readAtMs < TRUST_MS) return trusted.grant
+    const grant = parseGrant(await this.#records.find(authToken), tokenSha256)
+    this.#trusted.delete(tokenSha256)
+    if (grant === undefined) return undefined
+    this.#trusted.set(tokenSha256, { grant, readAtMs })
+    const [oldest] = this.#trusted.keys()
+    if (this.#trusted.size > MOST_TRUSTED && oldest !== undefined) this.#trusted.delete(oldest)
     return grant
   }
 
