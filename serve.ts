@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { startApp, type App } from './lib/app.ts'
+import type { Output } from './lib/commands/output.ts'
 import { attempt } from './lib/commands/try.ts'
+import { verify } from './lib/commands/verify.ts'
 import { ConfigError, readConfig } from './lib/config.ts'
 import { formatHelp } from './lib/help.ts'
 import { systemCode } from './lib/errors.ts'
@@ -23,6 +25,7 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     if (command === 'serve') await serve(rest)
     else if (command === 'try') process.exitCode = await attempt(rest, print)
+    else if (command === 'verify') process.exitCode = await verify(rest, output())
     else fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
   } catch (error) {
     if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
@@ -77,6 +80,11 @@ function describeFailedStart(error: unknown, config: { host: string; port: numbe
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`)
+}
+
+function output(): Output {
+  const showProgress = (line: string) => process.stderr.write(`\r\u001b[K${line}`) // ECMA-48 8.3.41: erase to the end of the line
+  return { print, showProgress: process.stderr.isTTY ? showProgress : undefined, environment: process.env }
 }
 
 function fail(exitCode: number, lines: readonly string[]): void {

@@ -23,13 +23,25 @@ export class ConfigError extends Error {
 export function readConfig(args: readonly string[], environment: Readonly<Record<string, string | undefined>>): Config {
   const mistakes: string[] = []
   const flags = readFlags(args, mistakes)
-  const entries = Object.entries(SETTINGS).map(([name, row]) => [name, readSetting(row, flags, environment, mistakes)])
+  const entries = Object.entries(SETTINGS).map(([name, row]) => [name, readSetting<unknown>(row, flags, environment, mistakes)])
   const config = Object.fromEntries(entries) as Config // each value is what its own row's parse or otherwise gave
   if (config.token !== undefined && config.tokenFile !== undefined) {
     mistakes.push(`${SETTINGS.token.variable} and ${SETTINGS.tokenFile.variable} are both set: use one of them.`)
   }
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return Object.freeze(config)
+}
+
+/** Reads one setting alone, as `readConfig` does; for a command that needs no more. Throws a `ConfigError`. */
+export function readOne<Value>(
+  row: Setting<Value>,
+  given: string | undefined,
+  environment: Readonly<Record<string, string | undefined>>,
+): Value {
+  const mistakes: string[] = []
+  const value = readSetting(row, new Map(row.flag === undefined || given === undefined ? [] : [[row.flag, given]]), environment, mistakes)
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
+  return value
 }
 
 type Flags = ReadonlyMap<string, string>
@@ -55,12 +67,12 @@ function readFlags(args: readonly string[], mistakes: string[]): Flags {
   return flags
 }
 
-function readSetting(
-  row: Setting<unknown>,
+function readSetting<Value>(
+  row: Setting<Value>,
   flags: Flags,
   environment: Readonly<Record<string, string | undefined>>,
   mistakes: string[],
-): unknown {
+): Value {
   const flag = row.flag === undefined ? undefined : flags.get(row.flag)
   const text = flag ?? (environment[row.variable] || undefined)
   if (text === undefined) return row.otherwise()

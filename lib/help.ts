@@ -9,9 +9,11 @@ export function formatHelp(): string {
   return [
     'Usage: node dist/serve.js [serve] [OPTIONS]',
     '       node dist/serve.js try --token TOKEN [--url http://localhost:8000]',
+    '       node dist/serve.js verify [PROJECT] [--basedir DIRECTORY]',
     '',
     'serve   receives the submissions of study apps and keeps them below the base directory',
     'try     sends a test submission to a running server and checks its answers',
+    'verify  holds every receipt against the disk; exit code 1 if anything promised is missing or changed',
     '',
     'Each option may also be set by the environment variable beside it; [ ] is what holds without.',
     ...rows.flatMap(({ left, right }) => [`  ${left}`, `      ${right}`]),

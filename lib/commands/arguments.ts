@@ -1,0 +1,67 @@
+import { readdir } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { ConfigError, readOne } from '../config.ts'
+import { listProjects } from '../dataset/projects.ts'
+import { systemCode } from '../errors.ts'
+import { SETTINGS } from '../settings.ts'
+import { Layout } from '../store/layout.ts'
+
+/** How a flag of a command is written: with a value, or alone. */
+export type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>
+
+/** The arguments of a command that reads a base directory. */
+export interface Arguments {
+  readonly layout: Layout
+  readonly positionals: readonly string[]
+  /** Gives the value of a flag. */
+  readonly text: (flag: string) => string | undefined
+  readonly isSet: (flag: string) => boolean
+}
+
+/**
+ * Reads the arguments of a command that works on a base directory: `--basedir` and its variable hold as for `serve`.
+ * Throws a `ConfigError`.
+ * @param names what stands beside the flags, in its order; a name in brackets may be left out
+ */
+export function readArguments(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  { flags, names }: { flags: Flags; names: readonly string[] },
+): Arguments {
+  const { values, positionals } = parse(args, { basedir: { type: 'string' }, ...flags })
+  const missing = names.slice(positionals.length).find((name) => !name.startsWith('['))
+  if (missing !== undefined) throw new ConfigError([`<${missing}> is missing. --help lists what there is.`])
+  const further = positionals[names.length]
+  if (further !== undefined) throw new ConfigError([`${JSON.stringify(further)} is one argument too many. --help lists what there is.`])
+  const text = (flag: string) => (typeof values[flag] === 'string' ? values[flag] : undefined)
+  const basedir = readOne(SETTINGS.basedir, text('basedir'), environment)
+  return { layout: new Layout(basedir), positionals, text, isSet: (flag) => values[flag] === true }
+}
+
+/** Gives the projects that a command is to work on: the one that was asked for, or all. Throws a `ConfigError` where it is not there. */
+export async function findProjects(layout: Layout, project: string | undefined): Promise<string[]> {
+  await requireDirectory(layout.basedir)
+  const projects = await listProjects(layout)
+  if (project === undefined) return projects
+  if (projects.includes(project)) return [project]
+  const known = projects.length === 0 ? 'It has none yet.' : `It has ${projects.slice(0, 20).join(', ')}${projects.length > 20 ? ', …' : ''}.`
+  throw new ConfigError([`${layout.basedir} has no project ${JSON.stringify(project)}. ${known}`])
+}
+
+function parse(args: readonly string[], options: Flags) {
+  try {
+    return parseArgs({ args: [...args], options: { ...options }, allowPositionals: true })
+  } catch (error) {
+    if (!systemCode(error)?.startsWith('ERR_PARSE_ARGS') || !(error instanceof Error)) throw error
+    throw new ConfigError([`${error.message.split('. ')[0]}. --help lists what there is.`])
+  }
+}
+
+async function requireDirectory(basedir: string): Promise<void> {
+  try {
+    await readdir(basedir)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') throw error
+    throw new ConfigError([`There is no base directory ${basedir}. Give it with --basedir or ${SETTINGS.basedir.variable}.`])
+  }
+}

@@ -1,0 +1,44 @@
+import { isBroken, startCount, verifyProject, type Finding, type Verified } from '../dataset/verification.ts'
+import { findProjects, readArguments } from './arguments.ts'
+import type { Output } from './output.ts'
+import { Progress } from './progress.ts'
+import { formatBytes, formatCount } from './units.ts'
+
+/**
+ * Holds every receipt against the disk, in a base directory or a copy of one.
+ * @returns the exit code: 0 only if everything that was promised is there, unchanged
+ */
+export async function verify(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+  const { layout, positionals } = readArguments(args, environment, { flags: {}, names: ['[project]'] })
+  let broken = 0
+  for (const project of await findProjects(layout, positionals[0])) {
+    const count = startCount()
+    const progress = new Progress(showProgress, () => ({ files: count.files, bytes: count.bytes, ofFiles: count.promisedFiles, ofBytes: count.promisedBytes }))
+    const findings: Finding[] = []
+    try {
+      await verifyProject(layout, project, count, (finding) => findings.push(finding))
+    } finally {
+      progress.end()
+    }
+    for (const finding of findings) print(formatFinding(finding))
+    print(formatSummary(project, count, findings))
+    broken += findings.filter(isBroken).length
+  }
+  print(broken === 0 ? 'ok: everything that was promised is there' : `FAILED: ${formatCount(broken, 'broken promise')}, see above`)
+  return broken === 0 ? 0 : 1
+}
+
+// A name may hold anything that a terminal would obey; stored names are safe, foreign files need not be.
+function formatFinding({ type, where, detail }: Finding): string {
+  return `${isBroken({ type, where, detail }) ? type.toUpperCase() : type}: ${where.replace(/\p{C}/gu, '?')}: ${detail}`
+}
+
+function formatSummary(project: string, count: Verified, findings: readonly Finding[]): string {
+  const broken = findings.filter(isBroken).length
+  const unnamed = findings.filter((finding) => finding.type === 'no receipt').length
+  return [
+    `${project}: ${formatCount(count.receipts, 'receipt')}, ${formatCount(count.files, 'file')}, ${formatBytes(count.bytes)} read`,
+    ...(unnamed === 0 ? [] : [`${formatCount(unnamed, 'file')} without a receipt`]),
+    broken === 0 ? 'nothing missing or changed' : formatCount(broken, 'broken promise'),
+  ].join('; ')
+}

@@ -1,0 +1,107 @@
+import { join } from 'node:path'
+import type { Layout } from '../store/layout.ts'
+import type { ReceiptFile } from '../store/receipt.ts'
+import { forEachBounded } from './bounded.ts'
+import { listDirectory } from './projects.ts'
+import { readReceiptLines } from './receipt-line.ts'
+import { readContent } from './stored-content.ts'
+
+const AT_ONCE = 4 // a digest keeps a core busy; more would only wait
+
+/** Something that is not as it was promised, or not promised at all. */
+export interface Finding {
+  readonly type: 'missing' | 'changed' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt'
+  /** A path relative to the base directory. */
+  readonly where: string
+  readonly detail: string
+}
+
+/** What a verification has looked at. */
+export interface Verified {
+  receipts: number
+  files: number
+  bytes: number
+  /** Of everything promised, for the progress; it rises while receipts are read. */
+  promisedFiles: number
+  promisedBytes: number
+}
+
+/** Says whether a finding means that a promise was broken. What the seed server stored has no receipts; a torn line was never answered. */
+export function isBroken(finding: Finding): boolean {
+  return finding.type !== 'no receipt' && finding.type !== 'torn'
+}
+
+/** Makes an empty count. */
+export function startCount(): Verified {
+  return { receipts: 0, files: 0, bytes: 0, promisedFiles: 0, promisedBytes: 0 }
+}
+
+/**
+ * Holds every receipt of a project against the disk: each file's presence, size and SHA-256, and the chain of each
+ * receipts file. Reads every byte that was promised, and changes nothing.
+ * @param count is kept up to date on the way
+ * @param report is told of each finding as it is made
+ */
+export async function verifyProject(
+  layout: Layout,
+  project: string,
+  count: Verified,
+  report: (finding: Finding) => void,
+): Promise<void> {
+  const stored = await listDirectory(layout.responsesOf(project)) // before the receipts: those of new files follow them
+  const promised = await readPromises(layout, project, count, report)
+  await forEachBounded(promised.values(), AT_ONCE, async (file) => {
+    await holdAgainstDisk(layout, project, file, count, report)
+  })
+  for (const name of [...stored.files, ...stored.others]) {
+    if (promised.has(name)) continue
+    report({ type: 'no receipt', where: join('uploads', 'responses', project, name), detail: 'no receipt names it' })
+  }
+}
+
+async function readPromises(
+  layout: Layout,
+  project: string,
+  count: Verified,
+  report: (finding: Finding) => void,
+): Promise<Map<string, ReceiptFile>> {
+  const promised = new Map<string, ReceiptFile>()
+  const directory = layout.receiptsOf(project)
+  for (const name of (await listDirectory(directory)).files.filter((each) => each.endsWith('.ndjson'))) {
+    const where = join('receipts', project, name)
+    for await (const { number, receipt, isChained, isTorn } of readReceiptLines(join(directory, name))) {
+      if (isTorn) {
+        report({ type: 'torn', where, detail: `line ${number} ends without a newline: it was never answered` })
+        continue
+      }
+      if (!isChained) report({ type: 'broken chain', where, detail: `line ${number} does not carry the SHA-256 of the line before it` })
+      if (receipt === undefined || receipt.project !== project) {
+        report({ type: 'unreadable', where, detail: `line ${number} is not a receipt of this project` })
+        continue
+      }
+      count.receipts++
+      for (const file of receipt.files) {
+        promised.set(file.stored_as, file)
+        count.promisedFiles++
+        count.promisedBytes += file.bytes
+      }
+    }
+  }
+  return promised
+}
+
+async function holdAgainstDisk(
+  layout: Layout,
+  project: string,
+  file: ReceiptFile,
+  count: Verified,
+  report: (finding: Finding) => void,
+): Promise<void> {
+  const where = join('uploads', 'responses', project, file.stored_as)
+  const content = await readContent(join(layout.responsesOf(project), file.stored_as), (bytes) => (count.bytes += bytes))
+  count.files++
+  if (content.type === 'missing') report({ type: 'missing', where, detail: `${file.bytes} bytes were promised` })
+  else if (content.type === 'irregular') report({ type: 'changed', where, detail: 'it is not a plain file' })
+  else if (content.bytes !== file.bytes) report({ type: 'changed', where, detail: `${content.bytes} bytes where ${file.bytes} were promised` })
+  else if (content.sha256 !== file.sha256) report({ type: 'changed', where, detail: `SHA-256 is ${content.sha256}, promised was ${file.sha256}` })
+}
