@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { appendFile, cp, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { askToken, filesOf, listFiles, runProgram, startServer, submitForm, temporaryDirectory, type StoredFile } from './harness.ts'
+
+const voice = randomBytes(300_000)
+
+/** A copy of what a server has stored: three submissions, each with its receipt. */
+async function makeCopy(t: TestContext) {
+  const server = await startServer(t)
+  const authToken = await askToken(server)
+  const stored: StoredFile[] = []
+  for (const name of ['a.wav', 'b.wav', 'c.wav']) {
+    stored.push(...filesOf(await submitForm(server, [['file', voice, name], ['auth_token', authToken]])))
+  }
+  await submitForm(server, [['file', voice, 'c.wav'], ['auth_token', authToken]])
+  const basedir = join(await temporaryDirectory(t), 'copy')
+  await cp(server.basedir, basedir, { recursive: true })
+  const [receipts = ''] = await listFiles(join(basedir, 'receipts', 'study'))
+  return {
+    server,
+    basedir,
+    receipts: join(basedir, 'receipts', 'study', receipts),
+    path: (index: number) => join(basedir, 'uploads', 'responses', 'study', stored[index]?.stored_as ?? ''),
+  }
+}
+
+type Copy = Awaited<ReturnType<typeof makeCopy>>
+
+const verify = (basedir: string, ...args: string[]) => runProgram(['verify', '--basedir', basedir, ...args])
+
+const cases: { name: string; damage: (copy: Copy) => Promise<void>; code: number; says: RegExp }[] = [
+  { name: 'an untouched copy holds; a file that came again is not a file of its own', damage: async () => undefined, code: 0, says: /^study: 4 receipts, 3 files, 900\.0 kB read; nothing missing or changed\nok: / },
+  { name: 'a file that is gone is missing', damage: (copy) => rm(copy.path(1)), code: 1, says: /^MISSING: .*b\.wav: 300000 bytes were promised$/m },
+  { name: 'a shorter file has changed', damage: (copy) => truncate(copy.path(1), 299_999), code: 1, says: /^CHANGED: .*b\.wav: 299999 bytes where 300000 were promised$/m },
+  { name: 'a byte that differs is found', damage: (copy) => writeFile(copy.path(2), Buffer.from([...voice.subarray(1), 0])), code: 1, says: /^CHANGED: .*c\.wav: SHA-256 is [0-9a-f]{64}/m },
+  {
+    name: 'a link in the place of a file is not followed',
+    damage: async (copy) => {
+      await rm(copy.path(0))
+      await symlink(copy.path(1), copy.path(0))
+    },
+    code: 1,
+    says: /^CHANGED: .*a\.wav: it is not a plain file$/m,
+  },
+  {
+    name: 'a receipt that was taken out breaks the chain',
+    damage: (copy) => editLines(copy, (lines) => lines.toSpliced(1, 1)),
+    code: 1,
+    says: /^BROKEN CHAIN: receipts\/study\/.*: line 2 does not carry/m,
+  },
+  {
+    name: 'a receipt that was edited breaks the chain at the next line',
+    damage: (copy) => editLines(copy, (lines) => lines.with(0, (lines[0] ?? '').replace('"a.wav"', '"x.wav"'))),
+    code: 1,
+    says: /^BROKEN CHAIN: .*: line 2 /m,
+  },
+  {
+    name: 'a first line that was taken off breaks the chain',
+    damage: (copy) => editLines(copy, (lines) => lines.slice(1)),
+    code: 1,
+    says: /^BROKEN CHAIN: .*: line 1 /m,
+  },
+  { name: 'a line that is no receipt is named', damage: (copy) => editLines(copy, (lines) => lines.with(3, '{"id":1}')), code: 1, says: /^UNREADABLE: .*: line 4 is not a receipt/m },
+  {
+    name: 'a receipt never makes us read elsewhere',
+    damage: (copy) => editLines(copy, (lines) => lines.map((line) => line.replace(/"stored_as":"[^"]*"/, '"stored_as":"../../../etc/passwd"'))),
+    code: 1,
+    says: /^UNREADABLE: .*: line 1 is not a receipt/m,
+  },
+  { name: 'a torn last line is named and breaks no promise', damage: (copy) => appendFile(copy.receipts, '{"id":"0123'), code: 0, says: /^torn: .*: line 5 ends without a newline/m },
+  { name: 'files without a receipt are listed and break no promise', damage: (copy) => writeFile(`${copy.path(0)}-seed`, 'x'), code: 0, says: /^no receipt: uploads\/responses\/study\/.*-seed/m },
+  {
+    name: 'a project that has files alone is listed too',
+    damage: async (copy) => {
+      await mkdir(join(copy.basedir, 'uploads', 'responses', 'seeded'))
+      await writeFile(join(copy.basedir, 'uploads', 'responses', 'seeded', '20240101T000000.000000Z-a.wav'), 'x')
+    },
+    code: 0,
+    says: /^seeded: 0 receipts, 0 files, 0 bytes read; 1 file without a receipt; nothing missing/m,
+  },
+]
+
+test('a base directory is verified', async (t) => {
+  const whole = await makeCopy(t)
+  for (const { name, damage, code, says } of cases) {
+    await t.test(name, async (t) => {
+      const basedir = join(await temporaryDirectory(t), 'copy')
+      await cp(whole.basedir, basedir, { recursive: true })
+      const inCopy = (path: string) => path.replace(whole.basedir, basedir)
+      await damage({ ...whole, basedir, receipts: inCopy(whole.receipts), path: (index) => inCopy(whole.path(index)) })
+      const { status, stdout, stderr } = verify(basedir)
+      assert.equal(status, code, stdout + stderr)
+      assert.match(stdout, says)
+      assert.equal(stderr, '')
+    })
+  }
+  await t.test('the directory that the server is using can be verified, and nothing in it changes', async () => {
+    const before = await listFiles(whole.server.basedir)
+    assert.equal(verify(whole.server.basedir, 'study').status, 0)
+    assert.deepEqual(await listFiles(whole.server.basedir), before)
+  })
+  await t.test('the variable names the base directory as it does for the server', () => {
+    assert.equal(runProgram(['verify'], { REPROSCHEMA_BACKEND_BASEDIR: whole.basedir }).status, 0)
+  })
+})
+
+const mistakes = [
+  { name: 'a project that is not there', args: ['nobody'], says: /has no project "nobody"\. It has none yet\./ },
+  { name: 'one argument too many', args: ['a', 'b'], says: /"b" is one argument too many/ },
+  { name: 'an unknown flag', args: ['--fix'], says: /--fix/ },
+]
+for (const { name, args, says } of mistakes) {
+  test(`${name} is a mistake`, async (t) => {
+    const { status, stderr } = verify(await temporaryDirectory(t), ...args)
+    assert.equal(status, 2)
+    assert.match(stderr, says)
+  })
+}
+
+test('a base directory that is not there is a mistake, and is not made', async (t) => {
+  const basedir = join(await temporaryDirectory(t), 'none')
+  const { status, stderr } = verify(basedir)
+  assert.equal(status, 2)
+  assert.match(stderr, /There is no base directory/)
+  assert.deepEqual(await listFiles(join(basedir, '..')), [])
+})
+
+async function editLines(copy: Copy, edit: (lines: string[]) => string[]): Promise<void> {
+  const lines = (await readFile(copy.receipts, 'utf8')).trimEnd().split('\n')
+  await writeFile(copy.receipts, edit(lines).map((line) => `${line}\n`).join(''))
+}
