@@ -19,14 +19,17 @@ export interface ReceiptLine {
   readonly isTorn: boolean
 }
 
-/**
- * Reads a receipts file line by line, whatever its size.
- * @param limitBytes reads no further than this, for a file that may grow meanwhile
- */
-export async function* readReceiptLines(path: string, limitBytes = Number.POSITIVE_INFINITY): AsyncGenerator<ReceiptLine> {
+/** The part of a receipts file that is to be read, in bytes: a file may grow meanwhile. Both are at the ends of lines. */
+export interface Extent {
+  readonly from?: number
+  readonly to?: number
+}
+
+/** Reads a receipts file line by line, whatever its size. Where it is not read from its start, the first line is not chained. */
+export async function* readReceiptLines(path: string, extent: Extent = {}): AsyncGenerator<ReceiptLine> {
   let previous: string | null = null
   let number = 0
-  for await (const { bytes, isTorn } of readLines(path, limitBytes)) {
+  for await (const { bytes, isTorn } of readLines(path, extent)) {
     number++
     const value = isTorn ? undefined : parseJson(bytes.toString())
     yield { number, receipt: parseReceipt(value), isChained: isTorn || previousOf(value) === previous, isTorn }
@@ -34,10 +37,10 @@ export async function* readReceiptLines(path: string, limitBytes = Number.POSITI
   }
 }
 
-async function* readLines(path: string, limitBytes: number): AsyncGenerator<{ bytes: Buffer; isTorn: boolean }> {
-  if (limitBytes <= 0) return
+async function* readLines(path: string, { from = 0, to = Infinity }: Extent): AsyncGenerator<{ bytes: Buffer; isTorn: boolean }> {
+  if (to <= from) return
   let carried: Buffer[] = []
-  const chunks: AsyncIterable<Buffer> = createReadStream(path, { highWaterMark: READ_BYTES, end: limitBytes - 1 })
+  const chunks: AsyncIterable<Buffer> = createReadStream(path, { highWaterMark: READ_BYTES, start: from, end: to - 1 })
   for await (const chunk of chunks) {
     let start = 0
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {

@@ -1,0 +1,141 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Layout } from '../store/layout.ts'
+import type { Receipt } from '../store/receipt.ts'
+import { forEachBounded } from './bounded.ts'
+import { listDirectory } from './projects.ts'
+import { readReceiptLines } from './receipt-line.ts'
+
+const AT_ONCE = 16
+const STAMPED = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\.\d{1,6})?Z-([\s\S]+)$/
+
+/** One file that a participant sent. */
+export interface StoredFile {
+  /** The name it was given by the sender. */
+  readonly name: string
+  /** Its name in the project's directory. */
+  readonly storedAs: string
+  /** The form's field; undefined where no receipt names the file. */
+  readonly field: string | undefined
+  readonly bytes: number
+  /** Undefined where no receipt names the file. */
+  readonly sha256: string | undefined
+}
+
+/** One accepted form, with the files that were stored for it. */
+export interface Submission {
+  /** RFC 3339 in UTC. */
+  readonly receivedAt: string
+  readonly tokenSha256: string | undefined
+  /** The participant whom the token was issued for. */
+  readonly participant: string | undefined
+  readonly files: readonly StoredFile[]
+}
+
+/** What had arrived at one moment: an export that is run again takes the same. */
+export interface Snapshot {
+  /** How far each receipts file is read, in bytes. */
+  readonly receipts: Readonly<Record<string, number>>
+  /** Stored files that no receipt names. */
+  readonly unnamed: readonly string[]
+}
+
+/** Everything that has arrived in one project. */
+export interface Arrivals {
+  /** In the order of their arrival. */
+  readonly submissions: readonly Submission[]
+  readonly snapshot: Snapshot
+  /** Stored names of files that a receipt promises and the disk does not have. */
+  readonly lost: readonly string[]
+  /** Names in the project's directory that are no plain files. */
+  readonly others: readonly string[]
+}
+
+/**
+ * Reads the receipts of a project, and finds the files that no receipt names, as the seed server stored them. Takes a
+ * few hundred bytes of memory for each submission, and never opens a stored file.
+ * @param snapshot the moment to read, where it is not now
+ */
+export async function readArrivals(layout: Layout, project: string, snapshot?: Snapshot): Promise<Arrivals> {
+  const extents = snapshot?.receipts ?? (await measureReceipts(layout, project))
+  const receipts = await readReceipts(layout, project, extents)
+  const stored = await listDirectory(layout.responsesOf(project)) // after the receipts: what they name is there by now
+  const isThere = new Set(stored.files)
+  const named = new Set(receipts.flatMap((receipt) => receipt.files.map((file) => file.stored_as)))
+  const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files: stored.files }))
+  const submissions = [...receipts.map((receipt) => fromReceipt(receipt, isThere)), ...(await readUnnamed(layout, project, unnamed))]
+  return {
+    submissions: submissions.toSorted((a, b) => (a.receivedAt < b.receivedAt ? -1 : Number(a.receivedAt > b.receivedAt))),
+    snapshot: { receipts: extents, unnamed },
+    lost: [...named].filter((name) => !isThere.has(name)),
+    others: stored.others,
+  }
+}
+
+async function measureReceipts(layout: Layout, project: string): Promise<Record<string, number>> {
+  const directory = layout.receiptsOf(project)
+  const names = (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson'))
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await stat(join(directory, name))).size] as const)))
+}
+
+async function readReceipts(layout: Layout, project: string, extents: Readonly<Record<string, number>>): Promise<Receipt[]> {
+  const receipts: Receipt[] = []
+  for (const [name, to] of Object.entries(extents)) {
+    for await (const { receipt } of readReceiptLines(join(layout.receiptsOf(project), name), { to })) {
+      if (receipt?.project === project) receipts.push(receipt)
+    }
+  }
+  return receipts
+}
+
+// A file that was published after the receipts were read is named by one that was appended since.
+async function findUnnamed(
+  layout: Layout,
+  project: string,
+  { extents, named, files }: { extents: Readonly<Record<string, number>>; named: ReadonlySet<string>; files: readonly string[] },
+): Promise<string[]> {
+  const unnamed = files.filter((name) => !named.has(name))
+  if (unnamed.length === 0) return []
+  const since = new Set<string>()
+  for (const name of Object.keys(await measureReceipts(layout, project))) {
+    for await (const { receipt } of readReceiptLines(join(layout.receiptsOf(project), name), { from: extents[name] ?? 0 })) {
+      for (const file of receipt?.files ?? []) since.add(file.stored_as)
+    }
+  }
+  return unnamed.filter((name) => !since.has(name))
+}
+
+function fromReceipt(receipt: Receipt, isThere: ReadonlySet<string>): Submission {
+  const files = receipt.files.filter((file) => isThere.has(file.stored_as))
+  return {
+    receivedAt: receipt.received_at,
+    tokenSha256: receipt.token_sha256,
+    participant: receipt.participant,
+    files: files.map(({ name, stored_as, field, bytes, sha256 }) => ({ name, storedAs: stored_as, field, bytes, sha256 })),
+  }
+}
+
+// The files of one submission share a stamp.
+async function readUnnamed(layout: Layout, project: string, unnamed: readonly string[]): Promise<Submission[]> {
+  const byMoment = new Map<string, StoredFile[]>()
+  await forEachBounded(unnamed, AT_ONCE, async (storedAs) => {
+    const { size, mtime } = await stat(join(layout.responsesOf(project), storedAs))
+    const { receivedAt = mtime.toISOString(), name } = parseStoredName(storedAs)
+    const files = byMoment.get(receivedAt) ?? []
+    byMoment.set(receivedAt, files)
+    files.push({ name, storedAs, field: undefined, bytes: size, sha256: undefined })
+  })
+  return [...byMoment].map(([receivedAt, files]) => ({
+    receivedAt,
+    tokenSha256: undefined,
+    participant: undefined,
+    files: files.toSorted((a, b) => (a.storedAs < b.storedAs ? -1 : 1)),
+  }))
+}
+
+function parseStoredName(storedAs: string): { receivedAt?: string; name: string } {
+  const found = STAMPED.exec(storedAs)
+  if (found === null) return { name: storedAs }
+  const [, year, month, day, hour, minute, second, fraction = '', name = ''] = found
+  return { receivedAt: `${year}-${month}-${day}T${hour}:${minute}:${second}${fraction}Z`, name }
+}

@@ -1,0 +1,88 @@
+import type { StoredFile, Submission } from './arrivals.ts'
+import { parseUploadName, type UploadName } from './upload-name.ts'
+
+/** A stored file with the submission it came in. */
+export interface Arrival {
+  readonly file: StoredFile
+  readonly submission: Submission
+}
+
+/** One slice of an upload, or all of it where it is one file. */
+export interface Slice extends Arrival {
+  readonly number: number
+}
+
+/** One zip as the web app sent it, in one or more slices. */
+export interface Upload {
+  readonly uuid: string
+  readonly uid: string
+  /** Undefined where it is a whole session, sent at its end. */
+  readonly activity: number | undefined
+  readonly isSliced: boolean
+  /** One for each number that has arrived, by number. */
+  readonly slices: readonly Slice[]
+  /** Slices that came again under a number that has another content already. */
+  readonly others: readonly Slice[]
+}
+
+/** Everything of a project, sorted by kind. */
+export interface Sorted {
+  readonly uploads: readonly Upload[]
+  /** JSON of the field `responses`. */
+  readonly messages: readonly Arrival[]
+  /** Files of any other kind. */
+  readonly foreign: readonly Arrival[]
+  /** Files that came again with the same name and content. */
+  readonly repeats: number
+}
+
+/** Puts slices to their uploads, and takes what came again only once: the same name, size and SHA-256. */
+export function sortArrivals(submissions: readonly Submission[]): Sorted {
+  const uploads = new Map<string, Growing>()
+  const messages: Arrival[] = []
+  const foreign: Arrival[] = []
+  let repeats = 0
+  for (const submission of submissions) {
+    for (const file of submission.files) {
+      const name = parseUploadName(file.name)
+      if (isMessages(file)) messages.push({ file, submission })
+      else if (name === undefined) foreign.push({ file, submission })
+      else if (!addSlice(uploads, name, { number: name.slice ?? 0, file, submission })) repeats++
+    }
+  }
+  return { uploads: [...uploads.values()].map(finish), messages, foreign, repeats }
+}
+
+/** The slices of an upload that say whom it belongs to. */
+export function arrivalsOf(upload: Upload): readonly Slice[] {
+  return [...upload.slices, ...upload.others]
+}
+
+interface Growing extends UploadName {
+  readonly slices: Map<number, Slice>
+  readonly others: Slice[]
+}
+
+function isMessages(file: StoredFile): boolean {
+  return file.field === 'responses' || (file.field === undefined && file.name === 'messages.json')
+}
+
+function addSlice(uploads: Map<string, Growing>, name: UploadName, slice: Slice): boolean {
+  const key = JSON.stringify([name.uuid, name.uid, name.activity, name.slice === undefined])
+  const upload = uploads.get(key) ?? { ...name, slices: new Map<number, Slice>(), others: [] }
+  uploads.set(key, upload)
+  const first = upload.slices.get(slice.number)
+  if (first === undefined) upload.slices.set(slice.number, slice)
+  else if ([first, ...upload.others].some((each) => each.number === slice.number && isSame(each.file, slice.file))) return false
+  else upload.others.push(slice)
+  return true
+}
+
+// Where no receipt names a file only its size is known without reading it: it counts as another, and nothing is lost.
+function isSame(a: StoredFile, b: StoredFile): boolean {
+  return a.bytes === b.bytes && a.sha256 !== undefined && a.sha256 === b.sha256
+}
+
+function finish({ uuid, uid, activity, slice, slices, others }: Growing): Upload {
+  return { uuid, uid, activity, isSliced: slice !== undefined, slices: [...slices.values()].toSorted((a, b) => a.number - b.number), others }
+}
