@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { startApp, type App } from './lib/app.ts'
 import type { Output } from './lib/commands/output.ts'
+import { status } from './lib/commands/status.ts'
 import { attempt } from './lib/commands/try.ts'
 import { verify } from './lib/commands/verify.ts'
 import { ConfigError, readConfig } from './lib/config.ts'
@@ -25,6 +26,7 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     if (command === 'serve') await serve(rest)
     else if (command === 'try') process.exitCode = await attempt(rest, print)
+    else if (command === 'status') process.exitCode = await status(rest, output())
     else if (command === 'verify') process.exitCode = await verify(rest, output())
     else fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
   } catch (error) {

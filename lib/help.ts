@@ -9,10 +9,12 @@ export function formatHelp(): string {
   return [
     'Usage: node dist/serve.js [serve] [OPTIONS]',
     '       node dist/serve.js try --token TOKEN [--url http://localhost:8000]',
+    '       node dist/serve.js status [PROJECT] [--participant X] [--json] [--basedir DIRECTORY]',
     '       node dist/serve.js verify [PROJECT] [--basedir DIRECTORY]',
     '',
     'serve   receives the submissions of study apps and keeps them below the base directory',
     'try     sends a test submission to a running server and checks its answers',
+    'status  tells what has arrived and what is missing; with --participant, exit code 1 if nothing of that participant has',
     'verify  holds every receipt against the disk; exit code 1 if anything promised is missing or changed',
     '',
     'Each option may also be set by the environment variable beside it; [ ] is what holds without.',

@@ -1,0 +1,99 @@
+import { ConfigError } from '../config.ts'
+import { collect, type Collection } from '../dataset/collection.ts'
+import { summarise, summariseSession, type SessionSummary, type Summary } from '../dataset/summary.ts'
+import { findProjects, readArguments } from './arguments.ts'
+import type { Output } from './output.ts'
+import { formatBytes, formatCount } from './units.ts'
+
+const BAR_CELLS = 40
+const MOST_DAYS = 31
+
+/**
+ * Tells what has arrived: sessions, participants, what is missing, submissions per day.
+ * @returns the exit code: 1 where a participant was asked for who has sent nothing
+ */
+export async function status(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+  const { layout, positionals, text, isSet } = readArguments(args, environment, {
+    flags: { participant: { type: 'string' }, json: { type: 'boolean' } },
+    names: ['[project]'],
+  })
+  const participant = text('participant')
+  if (participant !== undefined && positionals.length === 0) throw new ConfigError(['--participant needs a project: status PROJECT --participant X.'])
+  const summaries: Summary[] = []
+  for (const project of await findProjects(layout, positionals[0])) {
+    const count = showProgress && ((done: number, of: number) => (done % 100 === 0 ? showProgress(`${project}: ${done} of ${of} uploads`) : undefined))
+    const collection = await collect(layout, project, { count })
+    showProgress?.('')
+    if (participant !== undefined) return tellParticipant(collection, participant, isSet('json'), print)
+    summaries.push(summarise(collection))
+  }
+  if (isSet('json')) print(JSON.stringify({ basedir: layout.basedir, projects: summaries }))
+  else if (summaries.length === 0) print(`${layout.basedir} has no project yet.`)
+  else printSummaries(summaries, print)
+  return 0
+}
+
+function tellParticipant(collection: Collection, participant: string, isJson: boolean, print: (line: string) => void): number {
+  const sessions = collection.sessions.filter((session) => session.participant === participant).map(summariseSession)
+  const messages = collection.messages.filter(({ submission }) => submission.participant === participant)
+  const hasArrived = sessions.length > 0 || messages.length > 0
+  if (isJson) {
+    const files = messages.map(({ file, submission }) => ({ stored_as: file.storedAs, bytes: file.bytes, received_at: submission.receivedAt }))
+    print(JSON.stringify({ project: collection.project, participant, arrived: hasArrived, sessions, messages: files }))
+    return hasArrived ? 0 : 1
+  }
+  if (!hasArrived) print(`Nothing of ${plain(participant)} has arrived in ${collection.project}.`)
+  for (const session of sessions) printSession(session, print)
+  for (const { file, submission } of messages) print(`${submission.receivedAt}  messages, ${formatBytes(file.bytes)}`)
+  return hasArrived ? 0 : 1
+}
+
+function printSummaries(summaries: readonly Summary[], print: (line: string) => void): void {
+  const head = ['project', 'sessions', 'complete', 'incomplete', 'participants', 'submissions', 'size', 'first arrival', 'last arrival']
+  const rows = summaries.map((each) => [
+    each.project,
+    ...[each.sessions, each.complete, each.incomplete, each.participants, each.submissions].map(String),
+    formatBytes(each.bytes),
+    toMinute(each.first_arrival),
+    toMinute(each.last_arrival),
+  ])
+  for (const line of formatTable([head, ...rows])) print(line)
+  for (const summary of summaries) printDetails(summary, print)
+}
+
+function printDetails(summary: Summary, print: (line: string) => void): void {
+  print('')
+  const rest = [
+    ...(summary.messages > 0 ? [formatCount(summary.messages, 'JSON submission')] : []),
+    ...(summary.unassigned > 0 ? [`${formatCount(summary.unassigned, 'session')} of nobody known`] : []),
+    ...(summary.other_files > 0 ? [formatCount(summary.other_files, 'other file')] : []),
+    ...(summary.lost_files > 0 ? [`${formatCount(summary.lost_files, 'file')} gone from the disk (run verify)`] : []),
+  ]
+  print(`${summary.project}${rest.length === 0 ? '' : `: ${rest.join(', ')}`}`)
+  const days = Object.entries(summary.per_day)
+  const most = Math.max(...days.map(([, count]) => count))
+  if (days.length > MOST_DAYS) print(`  the last ${MOST_DAYS} of ${days.length} days`)
+  for (const [day, count] of days.slice(-MOST_DAYS)) print(`  ${day} ${'#'.repeat(Math.ceil((count / most) * BAR_CELLS))} ${count}`)
+  for (const session of summary.attention) printSession(session, print)
+}
+
+function printSession(session: SessionSummary, print: (line: string) => void): void {
+  const state = session.complete ? 'complete' : 'incomplete'
+  print(`  ${plain(session.participant ?? '(unassigned)')}  session ${plain(session.session)}  ${state}, ${formatBytes(session.bytes)}, last arrival ${toMinute(session.last_arrival)}`)
+  for (const each of session.missing) print(`      missing: ${plain(each)}`)
+  for (const each of session.conflicts) print(`      conflict: ${plain(each)}`)
+}
+
+function formatTable(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+}
+
+function toMinute(moment: string | null): string {
+  return moment === null ? '-' : `${moment.slice(0, 16).replace('T', ' ')}Z`
+}
+
+// Names come from participants: none may move the cursor or colour the terminal.
+function plain(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')
+}
