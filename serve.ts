@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { startApp, type App } from './lib/app.ts'
+import { exportDataset } from './lib/commands/export.ts'
 import type { Output } from './lib/commands/output.ts'
 import { status } from './lib/commands/status.ts'
 import { attempt } from './lib/commands/try.ts'
@@ -27,6 +28,7 @@ async function main(args: readonly string[]): Promise<void> {
     if (command === 'serve') await serve(rest)
     else if (command === 'try') process.exitCode = await attempt(rest, print)
     else if (command === 'status') process.exitCode = await status(rest, output())
+    else if (command === 'export') process.exitCode = await exportDataset(rest, output())
     else if (command === 'verify') process.exitCode = await verify(rest, output())
     else fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
   } catch (error) {

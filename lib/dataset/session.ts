@@ -33,7 +33,7 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
   }
   const owners = indexOwners(groups)
   for (const each of unread) add(findOwner(each, owners) ?? `upload-${each.upload.uuid}`, each)
-  return [...groups].map(([id, uploads]) => toSession(id, uploads)).toSorted((a, b) => (a.firstAt < b.firstAt ? -1 : 1))
+  return [...groups].map(([id, uploads]) => toSession(id, uploads)).toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
 }
 
 /** Says whether an upload is of a whole session, and can be read. */
@@ -87,8 +87,12 @@ function toSession(id: string, unsorted: readonly Inspected[]): Session {
 
 function byWorth(a: Inspected, b: Inspected): number {
   if (isFinal(a) !== isFinal(b)) return isFinal(a) ? -1 : 1
-  const order = lastArrival(a) < lastArrival(b) ? -1 : Number(lastArrival(a) > lastArrival(b))
+  const order = compare(lastArrival(a), lastArrival(b)) || compare(a.upload.uuid, b.upload.uuid)
   return isFinal(a) ? -order : order
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
 }
 
 function lastArrival({ upload }: Inspected): string {

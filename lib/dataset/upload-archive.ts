@@ -2,9 +2,11 @@ import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openSlices, type ByteSource, type Slice as Range } from '../archive/source.ts'
 import { readEnd } from '../archive/zip-end.ts'
+import { readEntry, type ZipEntry } from '../archive/zip.ts'
 import { systemCode } from '../errors.ts'
 import type { Slice, Upload } from './upload.ts'
 
+const READ_BYTES = 256 * 1024
 const MOST_RANGES = 20 // of missing slices that are spelled out
 
 /** An upload as its zip says: whole, or why it is not. */
@@ -45,6 +47,30 @@ export async function withSource<Result>(ranges: readonly Range[], work: (source
   const source = await openSlices(ranges)
   try {
     return await work(source)
+  } finally {
+    await source.close()
+  }
+}
+
+/**
+ * Gives the bytes of files, or of ranges of them, one after another.
+ * @param limitBytes how many there are to be at most
+ */
+export async function* readRanges(ranges: readonly Range[], limitBytes = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
+  const source = await openSlices(ranges)
+  try {
+    const end = Math.min(source.bytes, limitBytes)
+    for (let at = 0; at < end; at += READ_BYTES) yield await source.read(at, Math.min(READ_BYTES, end - at))
+  } finally {
+    await source.close()
+  }
+}
+
+/** Gives the content of one entry of an archive. Throws an `ArchiveError` where it is damaged. */
+export async function* readOneEntry(ranges: readonly Range[], entry: ZipEntry): AsyncGenerator<Buffer> {
+  const source = await openSlices(ranges)
+  try {
+    yield* readEntry(source, entry)
   } finally {
     await source.close()
   }

@@ -1,0 +1,96 @@
+import { mkdir, readdir, readFile, realpath } from 'node:fs/promises'
+import { dirname, join, resolve, sep } from 'node:path'
+import { ConfigError } from '../config.ts'
+import type { Snapshot } from '../dataset/arrivals.ts'
+import { ExportError } from '../dataset/export-tree.ts'
+import { exportProject, type ExportCount, type Selection } from '../dataset/export.ts'
+import { createWhole } from '../durable.ts'
+import { systemCode } from '../errors.ts'
+import type { Layout } from '../store/layout.ts'
+import { findProjects, readArguments } from './arguments.ts'
+import type { Output } from './output.ts'
+import { Progress } from './progress.ts'
+import { formatCount } from './units.ts'
+
+const STATE = '.export.json'
+const SINCE = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/
+
+/**
+ * Writes a project's data as a dataset into a directory of its own.
+ * @returns the exit code: 0 if everything was written
+ */
+export async function exportDataset(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+  const { layout, positionals, text, isSet } = readArguments(args, environment, {
+    flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' } },
+    names: ['project', 'out'],
+  })
+  const [project = '', out = ''] = positionals
+  const selection = { project, since: parseSince(text('since')), participant: text('participant') }
+  await findProjects(layout, project)
+  const root = resolve(out)
+  const snapshot = await prepare(layout, root, selection, isSet('resume'))
+  const keepSnapshot = async (taken: Snapshot) => {
+    if (snapshot === undefined) await createWhole(join(root, STATE), `${JSON.stringify({ ...selection, snapshot: taken })}\n`)
+  }
+  const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
+  const progress = new Progress(showProgress, () => count)
+  try {
+    const { sessions, incomplete, unassigned, files } = await exportProject({ layout, selection, root, snapshot, keepSnapshot, count })
+    progress.end()
+    print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
+    return 0
+  } catch (error) {
+    progress.end()
+    if (!(error instanceof ExportError)) throw error
+    print(`FAILED: ${error.message}`)
+    return 1
+  }
+}
+
+function parseSince(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  if (!SINCE.test(text) || Number.isNaN(Date.parse(text))) {
+    throw new ConfigError([`--since=${JSON.stringify(text)} is not allowed: use a date such as 2024-11-01 (UTC), or 2024-11-01T12:00:00Z.`])
+  }
+  return new Date(text).toISOString()
+}
+
+/** Makes the directory; gives what an interrupted export into it had taken. */
+async function prepare(layout: Layout, root: string, selection: Selection, isResumed: boolean): Promise<Snapshot | undefined> {
+  if (await isWithin(root, layout.basedir)) throw new ConfigError([`${root} is in the base directory, where nothing may be changed. Choose another one.`])
+  await mkdir(root, { recursive: true, mode: 0o700 })
+  const entries = await readdir(root)
+  if (entries.length === 0) return undefined
+  const state = entries.includes(STATE) ? parseState(await readFile(join(root, STATE), 'utf8')) : undefined
+  if (state === undefined) throw new ConfigError([`${root} is not empty, and no export has begun in it. Choose another one.`])
+  if (!isResumed) throw new ConfigError([`${root} has an export already. Add --resume to complete it, or choose another one for what has arrived since.`])
+  const { project, since, participant, snapshot } = state
+  if (project !== selection.project || since !== selection.since || participant !== selection.participant) {
+    throw new ConfigError([`${root} has an export of another project or selection. Choose another one.`])
+  }
+  return snapshot
+}
+
+// Written by this same command and synced whole before anything else: what parses is complete.
+function parseState(text: string): (Selection & { snapshot: Snapshot }) | undefined {
+  try {
+    return JSON.parse(text) as Selection & { snapshot: Snapshot }
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}
+
+async function isWithin(path: string, directory: string): Promise<boolean> {
+  return `${await resolveLinks(path)}${sep}`.startsWith(`${await realpath(directory)}${sep}`)
+}
+
+// Of what does not exist yet, the part that does.
+async function resolveLinks(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    return join(await resolveLinks(dirname(path)), path.slice(dirname(path).length))
+  }
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { mkdir, rm, type FileHandle } from 'node:fs/promises'
+import { dirname, join, parse } from 'node:path'
+import { createFile, moveOwn, putInPlace, remove, writeWhole } from '../durable.ts'
+import { systemCode } from '../errors.ts'
+import { readContent } from './stored-content.ts'
+
+const UNFINISHED = '.unfinished'
+const DIRECTORY_MODE = 0o700
+
+/** A file of the tree, as it was written or found. */
+export interface Written {
+  /** Relative to the tree. */
+  readonly path: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** An export cannot go on; the message is for whoever runs it. */
+export class ExportError extends Error {}
+
+/**
+ * The directory that an export is written to. A file appears under its name whole, or not at all; what stands there
+ * already with the same content is kept, and with another content it is never replaced.
+ */
+export class ExportTree {
+  readonly root: string
+  readonly #onBytes: (bytes: number) => void
+  readonly #onWritten: (written: Written) => Promise<void> | void
+  readonly #directories = new Set<string>()
+  readonly #taken = new Set<string>()
+  #count = 0
+
+  /**
+   * @param onBytes is told of bytes as they are written, or compared with what is there
+   * @param onWritten is told of each file when it has its name
+   */
+  constructor(root: string, onBytes: (bytes: number) => void, onWritten: (written: Written) => Promise<void> | void) {
+    this.root = root
+    this.#onBytes = onBytes
+    this.#onWritten = onWritten
+  }
+
+  /** Makes the directory, and removes what an interrupted export had not finished. */
+  async open(): Promise<void> {
+    await this.close()
+    await mkdir(join(this.root, UNFINISHED), { recursive: true, mode: DIRECTORY_MODE })
+  }
+
+  /** Removes what is only needed while files are written. */
+  async close(): Promise<void> {
+    await rm(join(this.root, UNFINISHED), { recursive: true, force: true })
+  }
+
+  /** Names a file for what is not finished. */
+  newPath(): string {
+    return join(this.root, UNFINISHED, String(this.#count++))
+  }
+
+  /**
+   * Writes a file. Where the content throws, nothing is left of it.
+   * @param wish its path; where this export has written that path already, a number is added
+   */
+  async write(wish: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
+    const path = this.#findFree(wish)
+    const found = await readContent(join(this.root, path))
+    const written = found.type === 'missing' ? await this.#create(path, content) : { path, ...(await this.#drain(content)) }
+    if (found.type !== 'missing' && !(found.type === 'file' && found.sha256 === written.sha256)) throw this.#differs(path)
+    this.#taken.add(keyOf(path))
+    await this.#onWritten(written)
+    return written
+  }
+
+  // Names come from participants in the end, and no two of theirs may stop an export.
+  #findFree(wish: string): string {
+    const { dir, name, ext } = parse(wish)
+    let path = wish
+    for (let copy = 2; this.#taken.has(keyOf(path)); copy++) path = join(dir, `${name}-${copy}${ext}`)
+    return path
+  }
+
+  async #create(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
+    const unfinished = this.newPath()
+    const handle = await createFile(unfinished)
+    try {
+      const described = await this.#drain(content, handle)
+      await handle.close()
+      await this.#place(unfinished, path)
+      return { path, ...described }
+    } finally {
+      await handle.close()
+      await remove(unfinished)
+    }
+  }
+
+  async #drain(content: AsyncIterable<Buffer> | Iterable<Buffer>, handle?: FileHandle): Promise<{ bytes: number; sha256: string }> {
+    const hash = createHash('sha256')
+    let bytes = 0
+    for await (const piece of content) {
+      hash.update(piece)
+      bytes += piece.length
+      if (handle !== undefined) await writeWhole(handle, [piece])
+      this.#onBytes(piece.length)
+    }
+    return { bytes, sha256: hash.digest('hex') }
+  }
+
+  async #place(unfinished: string, path: string): Promise<void> {
+    const directory = dirname(join(this.root, path))
+    if (!this.#directories.has(directory)) await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE })
+    this.#directories.add(directory)
+    try {
+      await putInPlace(unfinished, join(this.root, path))
+    } catch (error) {
+      if (systemCode(error) === 'EEXIST') throw this.#differs(path)
+      if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
+      await moveOwn(unfinished, join(this.root, path)) // a file system without links, as on a USB stick; nothing was there
+    }
+  }
+
+  #differs(path: string): ExportError {
+    return new ExportError(`${join(this.root, path)} is there already and differs. It was left as it is; export to another directory.`)
+  }
+}
+
+// Two names that differ in case alone are one on other systems' disks.
+function keyOf(path: string): string {
+  return path.normalize('NFC').toLowerCase()
+}

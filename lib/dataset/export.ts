@@ -1,0 +1,156 @@
+import { readFile } from 'node:fs/promises'
+import type { Layout } from '../store/layout.ts'
+import { AnswersError, parseAnswers } from './answers.ts'
+import type { Snapshot } from './arrivals.ts'
+import { collect, pathOf, type Collection } from './collection.ts'
+import { EXPORT_NOTE } from './export-note.ts'
+import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
+import { ExportTree } from './export-tree.ts'
+import { claim, decideParticipant } from './participant.ts'
+import { toSegment } from './segment.ts'
+import { exportSession } from './session-export.ts'
+import type { Session } from './session.ts'
+import { Lines } from './table.ts'
+import { readRanges } from './upload-archive.ts'
+import { isIdentifier } from './upload-content.ts'
+import type { Arrival } from './upload.ts'
+
+/** What an export takes. */
+export interface Selection {
+  readonly project: string
+  /** RFC 3339 in UTC: only what has had an arrival at that time or later; a session is taken whole. */
+  readonly since: string | undefined
+  readonly participant: string | undefined
+}
+
+/** How far an export has come; the totals are estimates from the sizes of what arrived. */
+export interface ExportCount {
+  files: number
+  bytes: number
+  ofFiles: number
+  ofBytes: number
+}
+
+/** What an export has written. */
+export interface Exported {
+  readonly sessions: number
+  readonly incomplete: number
+  readonly unassigned: number
+  readonly files: number
+}
+
+/**
+ * Writes a project's data as a dataset. Changes nothing in the base directory; run again with the same snapshot it
+ * writes the same, and keeps what is there. Throws an `ExportError` where a file is there that differs.
+ * @param keepSnapshot is told what is taken before anything is written
+ */
+export async function exportProject(parts: {
+  layout: Layout
+  selection: Selection
+  root: string
+  snapshot: Snapshot | undefined
+  keepSnapshot: (snapshot: Snapshot) => Promise<void>
+  count: ExportCount
+}): Promise<Exported> {
+  const { layout, selection, count } = parts
+  const collection = await collect(layout, selection.project, { snapshot: parts.snapshot })
+  await parts.keepSnapshot(collection.arrivals.snapshot)
+  const onBytes = (bytes: number) => {
+    count.bytes += bytes
+  }
+  const written: { sums?: Lines } = {}
+  const tree = new ExportTree(parts.root, onBytes, (file) => {
+    count.files++
+    return written.sums?.add(`${file.sha256}  ${file.path}\n`)
+  })
+  await tree.open()
+  const sums = new Lines(tree, 'SHA256SUMS')
+  written.sums = sums
+  const tables = openTables(tree)
+  try {
+    const exported = await writeAll({ collection, selection, tree, tables, count })
+    await finishTables(tables)
+    await tree.write('README', [Buffer.from(EXPORT_NOTE)])
+    delete written.sums // it cannot hold its own
+    await sums.finish()
+    return { ...exported, files: count.files }
+  } finally {
+    await closeTables(tables)
+    await sums.close()
+    await tree.close()
+  }
+}
+
+interface Work {
+  readonly collection: Collection
+  readonly selection: Selection
+  readonly tree: ExportTree
+  readonly tables: ExportTables
+  readonly count: ExportCount
+}
+
+async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
+  const { collection, selection, tree, tables } = work
+  const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
+  estimate(work, sessions)
+  for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.begin()
+  for (const session of sessions) await exportSession({ tree, tables, directory: collection.directory }, session)
+  for (const arrival of collection.messages) await writeMessages(work, arrival)
+  for (const arrival of collection.foreign) await writeForeign(work, arrival)
+  if (selection.participant === undefined) await noteLost(work)
+  return {
+    sessions: sessions.length,
+    incomplete: sessions.filter(({ missing }) => missing.length > 0).length,
+    unassigned: sessions.filter(({ participant }) => participant === undefined).length,
+  }
+}
+
+function isSelected({ since, participant }: Selection, lastAt: string, owner: string | undefined): boolean {
+  if (since !== undefined && Date.parse(lastAt) < Date.parse(since)) return false
+  return participant === undefined || participant === owner
+}
+
+function estimate({ collection, count }: Work, sessions: readonly Session[]): void {
+  const rest = [...collection.messages, ...collection.foreign].map(({ file }) => file)
+  count.ofFiles = rest.length
+  count.ofBytes = rest.reduce((sum, file) => sum + file.bytes, 0)
+  for (const { uploads, bytes } of sessions) {
+    const recordings = new Map(uploads.flatMap(({ findings }) => findings?.recordings ?? []).map((each) => [each.name, each.bytes]))
+    const activities = new Set(uploads.flatMap(({ findings }) => findings?.activities ?? []))
+    count.ofFiles += uploads.length + recordings.size + activities.size
+    count.ofBytes += [...recordings.values()].reduce((sum, each) => sum + each, bytes)
+  }
+}
+
+async function writeMessages({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {
+  const { submission, file } = arrival
+  const answers = submission.participant === undefined ? await readIdentifiers(pathOf(collection, arrival)) : []
+  const { participant } = decideParticipant({ tokens: claim([submission.participant]), uids: [], answers: claim(answers) })
+  if (!isSelected(selection, submission.receivedAt, participant)) return
+  const folder = participant === undefined ? 'unassigned/messages' : `messages/${toSegment(participant)}`
+  const written = await tree.write(`${folder}/${toSegment(file.storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
+  if (participant !== undefined) return
+  await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: file.storedAs })
+}
+
+async function readIdentifiers(path: string): Promise<string[]> {
+  try {
+    return parseAnswers(await readFile(path)).filter(isIdentifier).map((answer) => answer.value) // at most what a form's fields may have
+  } catch (error) {
+    if (error instanceof AnswersError) return [] // other clients send JSON of their own
+    throw error
+  }
+}
+
+async function writeForeign({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {
+  const { submission, file } = arrival
+  if (!isSelected(selection, submission.receivedAt, submission.participant)) return
+  const written = await tree.write(`unassigned/files/${toSegment(file.storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
+  const reason = 'Its name is not that of an upload of the web app.'
+  await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
+}
+
+async function noteLost({ collection, tables }: Work): Promise<void> {
+  for (const source of collection.arrivals.lost) await tables.incomplete.add({ reason: 'A receipt promises this file, and it is gone from the disk.', source })
+  for (const source of collection.arrivals.others) await tables.incomplete.add({ reason: 'It is not a plain file, and was not read.', source })
+}
