@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { exportAndCheck, runExport } from './exported.ts'
+import { askToken, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, until, type Running } from './harness.ts'
+import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
+
+const SLICE = 100_000
+
+async function sendSession(server: Running, participant: string): Promise<Sitting> {
+  const authToken = await askToken(server, { participant_id: participant })
+  const sitting = openApp(participant)
+  answer(sitting, 'voice', { say: makeWav(100_000), mood: 3 })
+  await send(server, authToken, [activityUpload(sitting, 0), ...slice(finalZip(sitting), SLICE)])
+  return sitting
+}
+
+test('an export that was killed is completed by --resume, as of the moment when it began', async (t) => {
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  const server = await startServer(t)
+  await Promise.all(Array.from({ length: 60 }, (_, index) => sendSession(server, `p${index}`)))
+  const directory = await temporaryDirectory(t)
+  const [killed, whole] = [join(directory, 'killed'), join(directory, 'whole')]
+  await exportAndCheck(server.basedir, whole)
+  for (let time = 0; time < 3; time++) {
+    const args = ['export', 'study', killed, '--basedir', server.basedir, '--resume']
+    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'ignore' })
+    const ended = once(child, 'exit')
+    const written = async () => (await listFiles(killed).catch(() => [])).filter((path) => !path.startsWith('.')).length
+    const before = await written()
+    await until('it has written more', async () => child.exitCode !== null || (await written()) > before)
+    child.kill('SIGKILL')
+    await ended
+  }
+  assert.ok(!(await listFiles(killed)).includes('SHA256SUMS'), 'it was not finished')
+  for (const path of (await listFiles(killed)).filter((each) => !each.startsWith('.'))) {
+    assert.ok((await readFile(join(killed, path))).equals(await readFile(join(whole, path))), `${path} is whole`)
+  }
+  await sendSession(server, 'later')
+  await exportAndCheck(server.basedir, killed, '--resume')
+  assert.deepEqual(await listFiles(killed), await listFiles(whole))
+  assert.equal(await readFile(join(killed, 'SHA256SUMS'), 'utf8'), await readFile(join(whole, 'SHA256SUMS'), 'utf8'))
+})
+
+test('a file that differs is never replaced', async (t) => {
+  const server = await startServer(t)
+  const sitting = await sendSession(server, 'anna')
+  const out = join(await temporaryDirectory(t), 'out')
+  assert.equal(runExport(server.basedir, out).status, 0)
+  const path = join(out, 'survey', 'anna', sitting.id, 'activity_0.jsonld')
+  await appendFile(path, '\n')
+  const edited = await readFile(path)
+  const { status, stdout } = runExport(server.basedir, out, '--resume')
+  assert.equal(status, 1)
+  assert.match(stdout, /^FAILED: .*activity_0\.jsonld is there already and differs\. It was left as it is/)
+  assert.ok((await readFile(path)).equals(edited))
+})
+
+test('a selection takes whole sessions of a time or of a participant', async (t) => {
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  const server = await startServer(t)
+  const [anna] = [await sendSession(server, 'anna'), await sendSession(server, 'ben')]
+  const directory = await temporaryDirectory(t)
+  const one = await exportAndCheck(server.basedir, join(directory, 'one'), '--participant', 'anna')
+  assert.deepEqual(one.sessions.map((row) => row['session']), [anna.id])
+  const today = await exportAndCheck(server.basedir, join(directory, 'today'), '--since', '2020-01-01')
+  assert.equal(today.sessions.length, 2)
+  const future = await exportAndCheck(server.basedir, join(directory, 'future'), '--since', '2999-01-01T00:00:00Z')
+  assert.equal(future.sessions.length, 0)
+})
+
+test('what the seed server stored is exported without any receipt, retries once', async (t) => {
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  const basedir = await temporaryDirectory(t)
+  const directory = join(basedir, 'uploads', 'responses', 'study')
+  await mkdir(directory, { recursive: true })
+  const sitting = openApp('anna')
+  answer(sitting, 'voice', { say: makeWav(100_000) })
+  const slices = slice(finalZip(sitting, { method: 'stored' }), SLICE)
+  for (const [second, { name, content }] of [...slices, ...slices].entries()) {
+    await writeFile(join(directory, `20240101T0000${String(second).padStart(2, '0')}.000000Z-${name}`), content)
+  }
+  await symlink('/etc/passwd', join(directory, 'link'))
+  const exported = await exportAndCheck(basedir, join(await temporaryDirectory(t), 'out'))
+  assert.deepEqual(exported.sessions.map((row) => [row['participant'], row['state']]), [['anna', 'complete']])
+  assert.deepEqual(exported.incomplete.map((row) => row['source']), ['link'])
+  assert.equal(exported.recordings.length, 1)
+})
+
+test('a copy is exported the same, and a file that is gone from it is told', async (t) => {
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  const server = await startServer(t)
+  const sitting = await sendSession(server, 'anna')
+  const directory = await temporaryDirectory(t)
+  await cp(server.basedir, join(directory, 'copy'), { recursive: true })
+  const stored = (await listFiles(join(directory, 'copy'))).find((path) => path.endsWith('.zip.000')) ?? ''
+  await rm(join(directory, 'copy', stored))
+  const exported = await exportAndCheck(join(directory, 'copy'), join(directory, 'out'))
+  assert.ok(exported.incomplete.some((row) => stored.endsWith(row['source'] ?? '-') && /gone from the disk/.test(row['reason'] ?? '')))
+  const row = exported.sessions.find((each) => each['session'] === sitting.id)
+  assert.equal(row?.['state'], 'incomplete')
+})
+
+const refusals: { name: string; args: (paths: { basedir: string; out: string }) => string[]; says: RegExp }[] = [
+  { name: 'without a directory', args: () => ['study'], says: /<out> is missing/ },
+  { name: 'of a project that is not there', args: ({ out }) => ['other', out], says: /has no project "other"\. It has study\./ },
+  { name: 'into the base directory', args: ({ basedir }) => ['study', join(basedir, 'receipts', 'new')], says: /is in the base directory/ },
+  { name: 'into a directory that has something else', args: ({ basedir }) => ['study', join(basedir, '..')], says: /is not empty/ },
+  { name: 'into a directory that has an export already', args: ({ out }) => ['study', out], says: /has an export already\. Add --resume/ },
+  { name: 'since a time that is none', args: ({ out }) => ['study', out, '--since', 'yesterday'], says: /--since="yesterday" is not allowed/ },
+]
+
+test('an export is refused', async (t) => {
+  const server = await startServer(t, { basedir: join(await temporaryDirectory(t), 'base') })
+  await sendSession(server, 'anna')
+  const before = await listFiles(server.basedir)
+  for (const { name, args, says } of refusals) {
+    await t.test(name, async (t) => {
+      const out = join(await temporaryDirectory(t), 'out')
+      if (name.endsWith('already')) assert.equal(runExport(server.basedir, out).status, 0)
+      const { status, stderr } = runProgram(['export', '--basedir', server.basedir, ...args({ basedir: server.basedir, out })])
+      assert.equal(status, 2)
+      assert.match(stderr, says)
+    })
+  }
+  assert.deepEqual(await listFiles(server.basedir), before)
+})
