@@ -16,6 +16,8 @@ export interface Answer {
   readonly activity: string
   /** The address of the item; undefined where there is no Response. */
   readonly item: string | undefined
+  /** Whether the value is a string. */
+  readonly isText: boolean
   /** A string as its text, any other JSON value as it was spelled. */
   readonly value: string
   readonly startedAt: string
@@ -58,10 +60,16 @@ function parseElements(content: Buffer): Element[] {
   const text = content.toString().replace(/^\ufeff/, '')
   const list = parseJson(text)
   if (!Array.isArray(list)) throw new AnswersError('It is not a JSON list.')
-  const texts = splitElements(text)
+  let texts: readonly string[] | undefined // split only where somebody wants to know how something was spelled
   return list.map((value: unknown, index) => {
     if (typeof value !== 'object' || value === null) throw new AnswersError('It holds something that is not a JSON object.')
-    return { text: texts[index] ?? '', value: value as Record<string, unknown> }
+    return {
+      value: value as Record<string, unknown>,
+      get text() {
+        texts ??= splitElements(text)
+        return texts[index] ?? ''
+      },
+    }
   })
 }
 
@@ -87,20 +95,25 @@ function toAnswer(response: Element | undefined, activity: Element | undefined, 
   const elements = [activity, response].filter((element) => element !== undefined) // the converters read `used` of the first
   const attributed = response?.value['wasAttributedTo']
   return {
-    id: textOf(response?.value['@id']) || textOf(activity?.value['@id']) || elements.map(({ text }) => text).join(),
-    texts: elements.map((element) => element.text),
+    id: textOf(response?.value['@id']) || textOf(activity?.value['@id']) || elements.map(({ value }) => JSON.stringify(value)).join(),
+    get texts() {
+      return elements.map((element) => element.text)
+    },
     session: typeof attributed === 'object' && attributed !== null && '@id' in attributed ? textOf(attributed['@id']) || undefined : undefined,
     activity: activityOf(activity) || common,
     item: response === undefined ? undefined : textOf(response.value['isAbout']),
-    value: response === undefined ? '' : valueOf(response),
+    isText: typeof response?.value['value'] === 'string',
+    get value() {
+      return response === undefined ? '' : valueOf(response)
+    },
     startedAt: textOf(activity?.value['startedAtTime']),
     endedAt: textOf(activity?.value['endedAtTime']),
   }
 }
 
-function valueOf({ text, value }: Element): string {
-  if (typeof value['value'] === 'string') return value['value']
-  return splitMembers(text).get('value') ?? ''
+function valueOf(element: Element): string {
+  const value = element.value['value']
+  return typeof value === 'string' ? value : (splitMembers(element.text).get('value') ?? '')
 }
 
 function textOf(value: unknown): string {

@@ -2,9 +2,8 @@ import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
 import { readArrivals, type Arrivals, type Snapshot } from './arrivals.ts'
 import { forEachBounded } from './bounded.ts'
-import { findIn, type Inspected } from './findings.ts'
+import { inspectUpload, type Inspected } from './inspection.ts'
 import { groupSessions, type Session } from './session.ts'
-import { inspectUpload } from './upload-archive.ts'
 import { sortArrivals, type Arrival } from './upload.ts'
 
 const AT_ONCE = 16
@@ -37,7 +36,7 @@ export async function collect(
   const inspected: Inspected[] = new Array<Inspected>(uploads.length)
   let done = 0
   await forEachBounded(uploads.entries(), AT_ONCE, async ([index, upload]) => {
-    inspected[index] = await findIn(upload, await inspectUpload(upload, directory))
+    inspected[index] = await inspectUpload(upload, directory)
     count?.(++done, uploads.length)
   })
   return { project, directory, arrivals, sessions: groupSessions(inspected), messages, foreign, repeats }

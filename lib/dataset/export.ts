@@ -9,7 +9,7 @@ import { ExportTree } from './export-tree.ts'
 import { claim, decideParticipant } from './participant.ts'
 import { toSegment } from './segment.ts'
 import { exportSession } from './session-export.ts'
-import type { Session } from './session.ts'
+import { findingsOf, type Session } from './session.ts'
 import { Lines } from './table.ts'
 import { readRanges } from './upload-archive.ts'
 import { isIdentifier } from './upload-content.ts'
@@ -115,8 +115,8 @@ function estimate({ collection, count }: Work, sessions: readonly Session[]): vo
   count.ofFiles = rest.length
   count.ofBytes = rest.reduce((sum, file) => sum + file.bytes, 0)
   for (const { uploads, bytes } of sessions) {
-    const recordings = new Map(uploads.flatMap(({ findings }) => findings?.recordings ?? []).map((each) => [each.name, each.bytes]))
-    const activities = new Set(uploads.flatMap(({ findings }) => findings?.activities ?? []))
+    const recordings = new Map(uploads.flatMap((each) => findingsOf(each)?.recordings ?? []).map((each) => [each.name, each.bytes]))
+    const activities = new Set(uploads.flatMap((each) => findingsOf(each)?.activities ?? []))
     count.ofFiles += uploads.length + recordings.size + activities.size
     count.ofBytes += [...recordings.values()].reduce((sum, each) => sum + each, bytes)
   }

@@ -4,13 +4,13 @@ import type { ZipEntry } from '../archive/zip.ts'
 import { lastSegment } from './answers.ts'
 import type { ExportTables } from './export-tables.ts'
 import type { ExportTree, Written } from './export-tree.ts'
-import type { Inspected } from './findings.ts'
+import type { Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
 import { toSegment } from './segment.ts'
 import { isFinal, type Session } from './session.ts'
 import { readContent } from './stored-content.ts'
-import { readOneEntry, readRanges, withSource } from './upload-archive.ts'
+import { rangesOf, readOneEntry, readRanges, withSource } from './upload-archive.ts'
 import { readUploadContent } from './upload-content.ts'
 import { arrivalsOf, type Slice, type Upload } from './upload.ts'
 
@@ -57,17 +57,17 @@ class SessionExport {
   async #readUploads(): Promise<ReadUpload[]> {
     const uploads: ReadUpload[] = []
     for (const inspected of this.#session.uploads) {
-      const { upload, inspection } = inspected
+      const { upload } = inspected
       for (const slice of upload.others) {
         if (await this.#isRepeat(slice, upload)) continue
         await this.#setAside(slice, 'It came under a name that has another content already.')
       }
-      if (inspection.type === 'whole') {
-        const content = await withSource(inspection.ranges, readUploadContent)
-        uploads.push({ inspected, ranges: inspection.ranges, content })
+      if (inspected.type === 'whole') {
+        const ranges = rangesOf(upload.slices, inspected.leftoverBytes, this.#directory)
+        uploads.push({ inspected, ranges, content: await withSource(ranges, readUploadContent) })
         continue
       }
-      const reason = inspection.type === 'incomplete' ? `The upload is incomplete: ${inspection.missing} missing.` : inspection.reason
+      const reason = inspected.type === 'incomplete' ? `The upload is incomplete: ${inspected.missing} missing.` : inspected.reason
       for (const slice of upload.slices) await this.#setAside(slice, reason)
     }
     return uploads
@@ -142,7 +142,7 @@ class SessionExport {
 
   // An archive that could harm or mislead whoever unpacks it is not put beside the good ones.
   async #writeArchive({ inspected, ranges }: ReadUpload): Promise<void> {
-    const { upload, inspection } = inspected
+    const { upload } = inspected
     const isFirst = isFinal(inspected) && this.#session.uploads.find(isFinal) === inspected
     const suffix = upload.activity === undefined ? '' : `-activity${upload.activity}`
     const name = isFirst ? this.#segment : `${this.#segment}-${upload.uuid}${suffix}`
@@ -150,9 +150,9 @@ class SessionExport {
     const path = isDamaged ? `incomplete/${this.#segment}/${upload.uuid}${suffix}.zip` : `archives/${name}.zip`
     const archive = await this.#tree.write(path, readRanges(ranges))
     if (isDamaged) await this.#noteIncomplete(archive, 'Some of its entries cannot be used; the rows with its name as source tell which.', upload.uuid)
-    const leftoverBytes = inspection.type === 'whole' ? inspection.leftoverBytes : 0
+    const leftoverBytes = inspected.type === 'whole' ? inspected.leftoverBytes : 0
     if (leftoverBytes === 0) return
-    const front = readRanges(upload.slices.map(({ file }) => ({ path: join(this.#directory, file.storedAs) })), leftoverBytes)
+    const front = readRanges(rangesOf(upload.slices, 0, this.#directory), leftoverBytes)
     const leftover = await this.#tree.write(`incomplete/${this.#segment}/${upload.uuid}-leftover.bin`, front)
     await this.#noteIncomplete(leftover, 'These bytes of another upload stood in front of the archive.', upload.uuid)
   }

@@ -1,4 +1,4 @@
-import type { Inspected } from './findings.ts'
+import type { Findings, Inspected } from './inspection.ts'
 import { claim, decideParticipant } from './participant.ts'
 import { arrivalsOf } from './upload.ts'
 
@@ -27,7 +27,7 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
   }
   const unread: Inspected[] = []
   for (const each of inspected) {
-    const id = each.findings?.sessions[0]
+    const id = findingsOf(each)?.sessions[0]
     if (id === undefined) unread.push(each)
     else add(id, each)
   }
@@ -37,8 +37,13 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
 }
 
 /** Says whether an upload is of a whole session, and can be read. */
-export function isFinal({ upload, findings }: Inspected): boolean {
-  return upload.activity === undefined && findings !== undefined
+export function isFinal({ upload, type }: Inspected): boolean {
+  return upload.activity === undefined && type === 'whole'
+}
+
+/** What was found in an upload; undefined where it cannot be read. */
+export function findingsOf(inspected: Inspected): Findings | undefined {
+  return inspected.type === 'whole' ? inspected.findings : undefined
 }
 
 // An upload whose answers cannot be read belongs to the session of the same token and uid, where there is only one.
@@ -67,16 +72,16 @@ function toSession(id: string, unsorted: readonly Inspected[]): Session {
   const { participant, conflict } = decideParticipant({
     tokens: claim(arrivals.map(({ submission }) => submission.participant)),
     uids: claim(uploads.map(({ upload }) => upload.uid)),
-    answers: claim(uploads.flatMap(({ findings }) => findings?.identifiers ?? [])),
+    answers: claim(uploads.flatMap((each) => findingsOf(each)?.identifiers ?? [])),
   })
-  const mixed = uploads.filter(({ findings }) => (findings?.sessions.length ?? 0) > 1)
+  const mixed = uploads.filter((each) => (findingsOf(each)?.sessions.length ?? 0) > 1)
   return {
     id,
     uploads,
     participant,
     conflicts: [
       ...(conflict === undefined ? [] : [conflict]),
-      ...mixed.map(({ upload, findings }) => `upload ${upload.uuid} has answers of ${findings?.sessions.length} sessions`),
+      ...mixed.map((each) => `upload ${each.upload.uuid} has answers of ${findingsOf(each)?.sessions.length} sessions`),
     ],
     missing: findMissing(uploads),
     bytes: arrivals.reduce((sum, { file }) => sum + file.bytes, 0),
@@ -102,14 +107,14 @@ function lastArrival({ upload }: Inspected): string {
 function findMissing(uploads: readonly Inspected[]): string[] {
   const missing: string[] = []
   const hasFinal = uploads.some(isFinal)
-  for (const { upload, inspection } of uploads) {
-    if (inspection.type === 'whole' || (hasFinal && upload.activity !== undefined)) continue
-    if (inspection.type === 'incomplete') missing.push(`${inspection.missing} of upload ${upload.uuid}`)
-    else missing.push(`upload ${upload.uuid}, which cannot be read: ${inspection.reason}`)
+  for (const each of uploads) {
+    if (each.type === 'whole' || (hasFinal && each.upload.activity !== undefined)) continue
+    if (each.type === 'incomplete') missing.push(`${each.missing} of upload ${each.upload.uuid}`)
+    else missing.push(`upload ${each.upload.uuid}, which cannot be read: ${each.reason}`)
   }
   if (!hasFinal && !uploads.some(({ upload }) => upload.activity === undefined)) missing.push('the upload at the end of the session')
-  const findings = uploads.flatMap((each) => each.findings ?? [])
-  const there = new Set(findings.flatMap(({ recordings, files }) => [...recordings, ...files].map(({ name }) => name)))
+  const findings = uploads.flatMap((each) => findingsOf(each) ?? [])
+  const there = new Set(findings.flatMap(({ recordings, files }) => [...recordings.map(({ name }) => name), ...files]))
   const named = new Set(findings.flatMap((each) => each.named))
   for (const name of named) if (!there.has(name)) missing.push(`recording ${name}`)
   return missing

@@ -1,55 +1,43 @@
+import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openSlices, type ByteSource, type Slice as Range } from '../archive/source.ts'
-import { readEnd } from '../archive/zip-end.ts'
 import { readEntry, type ZipEntry } from '../archive/zip.ts'
-import { systemCode } from '../errors.ts'
-import type { Slice, Upload } from './upload.ts'
+import type { Slice } from './upload.ts'
 
 const READ_BYTES = 256 * 1024
-const MOST_RANGES = 20 // of missing slices that are spelled out
-
-/** An upload as its zip says: whole, or why it is not. */
-export type Inspection =
-  | {
-      readonly type: 'whole'
-      /** The slices in order, without what was left over in front. */
-      readonly ranges: readonly Range[]
-      /** Bytes of the archive. */
-      readonly bytes: number
-      /** Bytes in front of the archive that belong to another upload: a known fault of the web app. */
-      readonly leftoverBytes: number
-    }
-  | {
-      readonly type: 'incomplete'
-      /** What is missing, such as `slices 0, 3-5`. */
-      readonly missing: string
-    }
-  | { readonly type: 'broken'; readonly reason: string }
+const SMALL_BYTES = 256 * 1024
 
 /**
- * Says whether an upload is whole. The last slice ends with the record from which the length of the archive follows; with
- * it, which slices are missing, and whether the first begins with bytes of another upload. Reads the end alone.
+ * Gives where the bytes of an upload are stored.
+ * @param skipBytes bytes at the front that do not belong to it
  * @param directory where the slices are stored
  */
-export async function inspectUpload(upload: Upload, directory: string): Promise<Inspection> {
-  try {
-    return await inspect(upload, directory)
-  } catch (error) {
-    if (error instanceof ArchiveError) return { type: 'broken', reason: error.reason }
-    if (systemCode(error) === 'ENOENT') return { type: 'broken', reason: 'A part of it is gone from the disk.' }
-    throw error
+export function rangesOf(slices: readonly Slice[], skipBytes: number, directory: string): Range[] {
+  const ranges: Range[] = []
+  let left = skipBytes
+  for (const { file } of slices) {
+    const from = Math.min(left, file.bytes)
+    left -= from
+    if (from < file.bytes) ranges.push({ path: join(directory, file.storedAs), from, to: file.bytes })
   }
+  return ranges
 }
 
-/** Opens something, works with it and closes it. */
+/** Opens files as one source, works with it and closes it. What is small is read at once. */
 export async function withSource<Result>(ranges: readonly Range[], work: (source: ByteSource) => Promise<Result>): Promise<Result> {
-  const source = await openSlices(ranges)
+  const source = readSmall(ranges) ?? (await openSlices(ranges))
   try {
     return await work(source)
   } finally {
     await source.close()
   }
+}
+
+/** Gives a source without its first bytes. */
+export function skipFront(source: ByteSource, bytes: number): ByteSource {
+  if (bytes === 0) return source
+  return { bytes: source.bytes - bytes, read: (position, length) => source.read(position + bytes, length), close: () => source.close() }
 }
 
 /**
@@ -76,55 +64,42 @@ export async function* readOneEntry(ranges: readonly Range[], entry: ZipEntry): 
   }
 }
 
-async function inspect({ slices, isSliced }: Upload, directory: string): Promise<Inspection> {
-  const end = await findEnd(slices, directory)
-  const gaps = gapsIn(slices)
-  if (end === undefined) {
-    if (!isSliced || !areEqual(slices)) return { type: 'broken', reason: 'It does not end as a zip does.' }
-    const next = (slices.at(-1)?.number ?? -1) + 1
-    return { type: 'incomplete', missing: `slices ${[...gaps, `${next} and what follows`].join(', ')}` }
+// A study has a hundred thousand small zips, and each call that waits for another thread costs more than the reading: this
+// takes a fifth of the time. Nobody else waits for this process.
+function readSmall(ranges: readonly Range[]): ByteSource | undefined {
+  const bytes = ranges.reduce((sum, { from = 0, to = Number.POSITIVE_INFINITY }) => sum + to - from, 0)
+  if (!(bytes <= SMALL_BYTES)) return undefined
+  const whole = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const { path, from = 0, to = 0 } of ranges) {
+    if (!readExactly(path, whole.subarray(at, at + to - from), from)) return undefined // let the other way say what is wrong
+    at += to - from
   }
-  if (gaps.length > 0) return { type: 'incomplete', missing: `slice${gaps.length === 1 && !gaps[0]?.includes('-') ? '' : 's'} ${gaps.join(', ')}` }
-  const arrivedBytes = slices.reduce((sum, slice) => sum + slice.file.bytes, 0)
-  if (arrivedBytes < end.totalBytes) return { type: 'broken', reason: `It should have ${end.totalBytes} bytes; its slices have ${arrivedBytes}.` }
-  const leftoverBytes = arrivedBytes - end.totalBytes
-  return { type: 'whole', ranges: skip(slices, leftoverBytes, directory), bytes: end.totalBytes, leftoverBytes }
+  return memorySource(whole)
 }
 
-// The record may begin in the last slice but one: it is 22 bytes long, and more with a comment (APPNOTE 4.3.16).
-async function findEnd(slices: readonly Slice[], directory: string): Promise<{ totalBytes: number } | undefined> {
-  for (const parts of [slices.slice(-1), slices.slice(-2)]) {
-    try {
-      return await withSource(skip(parts, 0, directory), readEnd)
-    } catch (error) {
-      if (!(error instanceof ArchiveError)) throw error
+function readExactly(path: string, target: Buffer, position: number): boolean {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    let at = 0
+    while (at < target.length) {
+      const bytesRead = readSync(descriptor, target, at, target.length - at, position + at)
+      if (bytesRead === 0) return false
+      at += bytesRead
     }
+    return true
+  } finally {
+    closeSync(descriptor)
   }
-  return undefined
 }
 
-function areEqual(slices: readonly Slice[]): boolean {
-  return slices.every((slice) => slice.file.bytes === slices[0]?.file.bytes)
-}
-
-function gapsIn(slices: readonly Slice[]): string[] {
-  const gaps: string[] = []
-  let expected = 0
-  for (const { number } of slices) {
-    if (number - expected === 1) gaps.push(String(expected))
-    else if (number > expected) gaps.push(`${expected}-${number - 1}`)
-    expected = number + 1
+function memorySource(whole: Buffer): ByteSource {
+  return {
+    bytes: whole.length,
+    read: async (position, length) => {
+      if (!(position >= 0 && length >= 0 && position + length <= whole.length)) throw new ArchiveError('The archive ends too early.')
+      return Buffer.from(whole.subarray(position, position + length))
+    },
+    close: async () => undefined,
   }
-  return gaps.length > MOST_RANGES ? [...gaps.slice(0, MOST_RANGES), '…'] : gaps
-}
-
-function skip(slices: readonly Slice[], bytes: number, directory: string): Range[] {
-  const ranges: Range[] = []
-  let left = bytes
-  for (const { file } of slices) {
-    const from = Math.min(left, file.bytes)
-    left -= from
-    if (from < file.bytes) ranges.push({ path: join(directory, file.storedAs), from, to: file.bytes })
-  }
-  return ranges
 }

@@ -1,12 +1,14 @@
 import { ArchiveError } from '../archive/archive-error.ts'
 import type { ByteSource } from '../archive/source.ts'
-import { readEntries, readEntry, type ZipEntry } from '../archive/zip.ts'
+import { readSmallEntry } from '../archive/zip-small.ts'
+import { readEntries, type ZipEntry } from '../archive/zip.ts'
 import { AnswersError, lastSegment, parseAnswers, type Answer } from './answers.ts'
 
 const MAX_ANSWERS_BYTES = 64 * 1024 * 1024 // of one file of answers, which is held in memory
 const ANSWERS = /\.jsonld$/i
 const RECORDING = /\.wav$/i
 const NAMED = /^[^/\\]*-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\.[a-z0-9]{1,5}$/i
+const BY_NUMBER = new Intl.Collator('en', { numeric: true })
 const IDENTIFIERS = new Set(['record_id', 'participant_id'])
 
 /** One `activity_<k>.jsonld` of an upload. */
@@ -50,7 +52,7 @@ export function baseName(entry: ZipEntry): string {
 
 /** Says whether an answer's value names a file, as `<item>-<uuid>.wav` does. */
 export function namesFile(answer: Answer): boolean {
-  return NAMED.test(answer.value)
+  return answer.isText && NAMED.test(answer.value)
 }
 
 /** Says whether an answer tells who the participant is. */
@@ -61,9 +63,7 @@ export function isIdentifier(answer: Answer): boolean {
 async function readAnswers(source: ByteSource, entry: ZipEntry): Promise<AnswersFile | string> {
   if (entry.bytes > MAX_ANSWERS_BYTES) return `It has more than ${MAX_ANSWERS_BYTES} bytes.`
   try {
-    const pieces: Buffer[] = []
-    for await (const piece of readEntry(source, entry)) pieces.push(piece)
-    const content = Buffer.concat(pieces)
+    const content = await readSmallEntry(source, entry)
     return { content, answers: parseAnswers(content) }
   } catch (error) {
     if (error instanceof ArchiveError) return error.reason
@@ -74,5 +74,5 @@ async function readAnswers(source: ByteSource, entry: ZipEntry): Promise<Answers
 
 // activity_10 comes after activity_9.
 function byNumber(a: ZipEntry, b: ZipEntry): number {
-  return a.name.localeCompare(b.name, 'en', { numeric: true })
+  return BY_NUMBER.compare(a.name, b.name)
 }

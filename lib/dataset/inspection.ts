@@ -1,0 +1,117 @@
+import { ArchiveError } from '../archive/archive-error.ts'
+import type { ByteSource } from '../archive/source.ts'
+import { readEnd } from '../archive/zip-end.ts'
+import { systemCode } from '../errors.ts'
+import { rangesOf, skipFront, withSource } from './upload-archive.ts'
+import { baseName, isIdentifier, namesFile, readUploadContent, type UploadContent } from './upload-content.ts'
+import type { Slice, Upload } from './upload.ts'
+
+const MOST_GAPS = 20 // of missing slices that are spelled out
+
+/** An upload with what its zip says: whole, or why it is not. */
+export type Inspected = { readonly upload: Upload } & (
+  | {
+      readonly type: 'whole'
+      /** Bytes in front of the archive that belong to another upload: a known fault of the web app. */
+      readonly leftoverBytes: number
+      readonly findings: Findings
+    }
+  | {
+      readonly type: 'incomplete'
+      /** What is missing, such as `slices 0, 3-5`. */
+      readonly missing: string
+    }
+  | { readonly type: 'broken'; readonly reason: string }
+)
+
+/** What is kept of an upload's content: enough to put it to its session, whatever its size. */
+export interface Findings {
+  /** The sessions of its answers, the first one first. */
+  readonly sessions: readonly string[]
+  readonly activities: readonly string[]
+  /** Answers to `record_id` or `participant_id`. */
+  readonly identifiers: readonly string[]
+  /** Names of files that answers give. */
+  readonly named: readonly string[]
+  readonly recordings: readonly { readonly name: string; readonly bytes: number }[]
+  /** Names of other files that can be read. */
+  readonly files: readonly string[]
+}
+
+/**
+ * Looks into an upload. Its zip ends with the record from which the length of the whole follows; with it, which slices are
+ * missing, and whether the first begins with bytes of another upload. Reads the end, the directory and the answers alone.
+ * @param directory where the slices are stored
+ */
+export async function inspectUpload(upload: Upload, directory: string): Promise<Inspected> {
+  try {
+    const gaps = gapsIn(upload.slices)
+    if (gaps.length > 0) return await describeGaps(upload, gaps, directory)
+    return await withSource(rangesOf(upload.slices, 0, directory), (source) => inspect(upload, source))
+  } catch (error) {
+    if (error instanceof ArchiveError) return { upload, type: 'broken', reason: error.reason }
+    if (systemCode(error) === 'ENOENT') return { upload, type: 'broken', reason: 'A part of it is gone from the disk.' }
+    throw error
+  }
+}
+
+function gapsIn(slices: readonly Slice[]): string[] {
+  const gaps: string[] = []
+  let expected = 0
+  for (const { number } of slices) {
+    if (number - expected === 1) gaps.push(String(expected))
+    else if (number > expected) gaps.push(`${expected}-${number - 1}`)
+    expected = number + 1
+  }
+  return gaps.length > MOST_GAPS ? [...gaps.slice(0, MOST_GAPS), '…'] : gaps
+}
+
+// The record at the end may begin in the last slice but one: it is 22 bytes long, and more with a comment (APPNOTE 4.3.16).
+async function describeGaps(upload: Upload, gaps: readonly string[], directory: string): Promise<Inspected> {
+  const isEnd = await withSource(rangesOf(upload.slices.slice(-2), 0, directory), async (source) => (await findEnd(source)) !== undefined)
+  const all = isEnd ? gaps : [...gaps, whatFollows(upload.slices)]
+  const isOne = all.length === 1 && /^\d+$/.test(all[0] ?? '')
+  return { upload, type: 'incomplete', missing: `slice${isOne ? '' : 's'} ${all.join(', ')}` }
+}
+
+async function inspect(upload: Upload, source: ByteSource): Promise<Inspected> {
+  const end = await findEnd(source)
+  if (end === undefined) {
+    const isCut = upload.isSliced && upload.slices.every(({ file }) => file.bytes === upload.slices[0]?.file.bytes)
+    if (isCut) return { upload, type: 'incomplete', missing: `slices ${whatFollows(upload.slices)}` }
+    return { upload, type: 'broken', reason: 'It does not end as a zip does.' }
+  }
+  const leftoverBytes = source.bytes - end.totalBytes
+  if (leftoverBytes < 0) return { upload, type: 'broken', reason: `It should have ${end.totalBytes} bytes, and has ${source.bytes}.` }
+  const content = await readUploadContent(skipFront(source, leftoverBytes))
+  return { upload, type: 'whole', leftoverBytes, findings: summarise(content) }
+}
+
+function whatFollows(slices: readonly Slice[]): string {
+  return `${(slices.at(-1)?.number ?? -1) + 1} and what follows`
+}
+
+async function findEnd(source: ByteSource): Promise<{ totalBytes: number } | undefined> {
+  try {
+    return await readEnd(source)
+  } catch (error) {
+    if (error instanceof ArchiveError) return undefined
+    throw error
+  }
+}
+
+function summarise({ answersFiles, recordings, rest }: UploadContent): Findings {
+  const answers = answersFiles.flatMap((file) => file.answers)
+  return {
+    sessions: unique(answers.map((answer) => answer.session)),
+    activities: unique(answers.map((answer) => answer.activity)),
+    identifiers: unique(answers.filter(isIdentifier).map((answer) => answer.value.trim())),
+    named: unique(answers.filter(namesFile).map((answer) => answer.value)),
+    recordings: recordings.map((entry) => ({ name: baseName(entry), bytes: entry.bytes })),
+    files: rest.filter(({ entry }) => entry.problem === undefined).map(({ entry }) => baseName(entry)),
+  }
+}
+
+function unique(names: readonly (string | undefined)[]): string[] {
+  return [...new Set(names.filter((name): name is string => name !== undefined && name !== ''))]
+}
