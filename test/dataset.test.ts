@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readEntries, readEntry, type ZipEntry } from '../lib/archive/zip.ts'
+import { readSmallEntry } from '../lib/archive/zip-small.ts'
+import { parseAnswers } from '../lib/dataset/answers.ts'
+import { splitElements, splitMembers } from '../lib/dataset/json-pieces.ts'
+import { mergeAnswers } from '../lib/dataset/merge.ts'
+import { decideParticipant } from '../lib/dataset/participant.ts'
+import { toSegment } from '../lib/dataset/segment.ts'
+import { parseUploadName } from '../lib/dataset/upload-name.ts'
+import { writeZip, type ZipInput } from './zip-writer.ts'
+
+const UUID = '0f6c1b1e-5a3b-4c1d-9e2f-00112233aabb'
+
+const names = [
+  { name: 'the zip after an activity', given: `${UUID}-anna-activity3.zip`, expected: { uuid: UUID, uid: 'anna', activity: 3, slice: undefined } },
+  { name: 'a slice', given: `${UUID}-anna.zip.000`, expected: { uuid: UUID, uid: 'anna', activity: undefined, slice: 0 } },
+  { name: 'the eleventh slice', given: `${UUID}-anna.zip.0010`, expected: { uuid: UUID, uid: 'anna', activity: undefined, slice: 10 } },
+  { name: 'an empty uid', given: `${UUID}-.zip.001`, expected: { uuid: UUID, uid: '', activity: undefined, slice: 1 } },
+  { name: 'an empty uid after an activity', given: `${UUID}--activity1.zip`, expected: { uuid: UUID, uid: '', activity: 1, slice: undefined } },
+  { name: 'a uid with hyphens', given: `${UUID}-a-b-c-activity2.zip`, expected: { uuid: UUID, uid: 'a-b-c', activity: 2, slice: undefined } },
+  { name: 'a uid that looks like an upload', given: `${UUID}-x.zip.zip.002`, expected: { uuid: UUID, uid: 'x.zip', activity: undefined, slice: 2 } },
+  { name: 'a uuid in capitals', given: `${UUID.toUpperCase()}-a.zip.000`, expected: { uuid: UUID, uid: 'a', activity: undefined, slice: 0 } },
+  { name: 'a whole session in one file', given: `${UUID}-a.zip`, expected: { uuid: UUID, uid: 'a', activity: undefined, slice: undefined } },
+  { name: 'a file of another kind', given: 'voice.wav', expected: undefined },
+  { name: 'no uuid', given: 'anna-activity3.zip', expected: undefined },
+  { name: 'a slice without its zeros', given: `${UUID}-anna.zip.1`, expected: undefined },
+]
+for (const { name, given, expected } of names) {
+  test(`the name of an upload: ${name}`, () => assert.deepEqual(parseUploadName(given), expected))
+}
+
+const segments = [
+  { name: 'a plain name stays', given: 'p-0042', matches: /^p-0042$/ },
+  { name: 'any script stays', given: 'Zoë_名前', matches: /^Zoë_名前$/ },
+  { name: 'white space would end a name for a converter', given: 'anna b', matches: /^anna_b-[0-9a-f]{8}$/ },
+  { name: 'directories are not followed', given: '../../etc/passwd', matches: /^passwd-[0-9a-f]{8}$/ },
+  { name: 'an extension stays at the end', given: 'a b.wav', matches: /^a_b-[0-9a-f]{8}\.wav$/ },
+  { name: 'nothing is something', given: '', matches: /^unnamed-[0-9a-f]{8}$/ },
+  { name: 'a long name is cut', given: 'x'.repeat(500), matches: /^x{200}-[0-9a-f]{8}$/ },
+]
+for (const { name, given, matches } of segments) test(`a segment: ${name}`, () => assert.match(toSegment(given), matches))
+
+test('two names that are changed to the same stay two', () => assert.notEqual(toSegment('a b'), toSegment('a  b')))
+
+const arrays = [
+  { given: '[]', expected: [] },
+  { given: ' [ 1 , "a,]\\"[" , {"b":[1,{"c":2}]} ] ', expected: ['1', '"a,]\\"["', '{"b":[1,{"c":2}]}'] },
+  { given: '[[1],[],{}]', expected: ['[1]', '[]', '{}'] },
+  { given: '["\\\\",12345678901234567890,1.0,"\\\\\\""]', expected: ['"\\\\"', '12345678901234567890', '1.0', '"\\\\\\""'] },
+]
+for (const { given, expected } of arrays) test(`the elements of ${given} are spelled as they were`, () => assert.deepEqual(splitElements(given), expected))
+
+test('the members of an object are spelled as they were', () => {
+  const members = splitMembers('{"a" : 1.0, "b\\u0020c":[1, 2],"__proto__":"x{","value":{"d":"}"} , "a":1e400}')
+  assert.deepEqual([...members], [['a', '1e400'], ['b c', '[1, 2]'], ['__proto__', '"x{"'], ['value', '{"d":"}"}']])
+})
+
+const claims = [
+  { name: 'the token comes first', given: { tokens: ['t'], uids: ['u'], answers: ['a'] }, participant: 't', isConflict: true },
+  { name: 'then the name of the file', given: { tokens: [], uids: ['u'], answers: ['u'] }, participant: 'u', isConflict: false },
+  { name: 'then the answer', given: { tokens: [], uids: [], answers: ['a'] }, participant: 'a', isConflict: false },
+  { name: 'two tokens contradict each other', given: { tokens: ['t', 's'], uids: [], answers: [] }, participant: 't', isConflict: true },
+  { name: 'nobody is known', given: { tokens: [], uids: [], answers: [] }, participant: undefined, isConflict: false },
+]
+for (const { name, given, participant, isConflict } of claims) {
+  test(`the participant: ${name}`, () => {
+    const decided = decideParticipant(given)
+    assert.equal(decided.participant, participant)
+    assert.equal(decided.conflict !== undefined, isConflict)
+  })
+}
+
+/** A file of answers, each `[id, activity, ended, value as spelled]`. */
+function answersFile(...answers: readonly (readonly [string, string, string, string])[]) {
+  const elements = answers.flatMap(([id, activity, ended, value]) => [
+    `{"@type":"reproschema:ResponseActivity","@id":"ra-${id}","used":["item","${activity}"],"startedAtTime":"1","endedAtTime":"${ended}","generated":"${id}"}`,
+    `{"@type":"reproschema:Response","@id":"${id}","wasAttributedTo":{"@id":"s"},"isAbout":"x/item","value":${value}}`,
+  ])
+  const content = Buffer.from(`[${elements.join(' , ')}]`)
+  return { content, answers: parseAnswers(content) }
+}
+
+const merges = [
+  { name: 'the best upload is taken as it came', uploads: [[['a', 'A', '1', '1.0']], [['a', 'A', '1', '1.0']]], expected: { A: ['a'] }, isVerbatim: true },
+  { name: 'another fills what it lacks, in the order of time', uploads: [[['b', 'A', '2', '2']], [['a', 'A', '1', '1']]], expected: { A: ['a', 'b'] }, isVerbatim: false },
+  { name: 'an activity that only another has is added', uploads: [[['a', 'A', '1', '1']], [['b', 'B', '2', '2']]], expected: { A: ['a'], B: ['b'] }, isVerbatim: true },
+] as const
+for (const { name, uploads, expected, isVerbatim } of merges) {
+  test(`merging: ${name}`, () => {
+    const files = uploads.map((answers) => [answersFile(...answers)])
+    const merged = mergeAnswers(files)
+    assert.deepEqual(Object.fromEntries(merged.map(({ address, answers }) => [address, answers.map(({ id }) => id)])), expected)
+    assert.equal(merged[0]?.content.equals(files[0]?.[0]?.content ?? Buffer.alloc(0)), isVerbatim)
+  })
+}
+
+test('a number is exported as it was spelled, also where answers are merged', () => {
+  const [merged] = mergeAnswers([[answersFile(['a', 'A', '1', '12345678901234567890'])], [answersFile(['b', 'A', '2', '1.0'])]])
+  assert.deepEqual(merged?.answers.map(({ value }) => value), ['12345678901234567890', '1.0'])
+  assert.match(merged?.content.toString() ?? '', /"value":12345678901234567890\}[\s\S]*"value":1\.0\}/)
+})
+
+test('a Response comes after its ResponseActivity, whatever their order was', () => {
+  const content = Buffer.from('[{"@type":"reproschema:Response","@id":"b"},{"@type":"reproschema:ResponseActivity","used":["x","A"],"generated":"b"}]')
+  assert.deepEqual(parseAnswers(content).map(({ activity, texts }) => [activity, texts.length, texts[0]?.includes('generated')]), [['A', 2, true]])
+})
+
+const entries: { name: string; input: ZipInput }[] = [
+  { name: 'stored', input: { name: 'a', content: 'content', method: 'stored' } },
+  { name: 'deflated', input: { name: 'a', content: 'content'.repeat(1000), method: 'deflate' } },
+  { name: 'empty', input: { name: 'a', content: '', method: 'deflate' } },
+  { name: 'with a wrong checksum', input: { name: 'a', content: 'content', method: 'deflate', both: { crc32: 1 } } },
+  { name: 'stored with a wrong checksum', input: { name: 'a', content: 'content', method: 'stored', both: { crc32: 1 } } },
+  { name: 'longer than it says', input: { name: 'a', content: 'content'.repeat(100), method: 'deflate', both: { bytes: 100 } } },
+  { name: 'shorter than it says', input: { name: 'a', content: 'content', method: 'deflate', both: { bytes: 100 } } },
+  { name: 'of nonsense', input: { name: 'a', content: 'content', method: 'deflate', data: Buffer.alloc(50, 0xff) } },
+  { name: 'with something after its data', input: { name: 'a', content: 'x', method: 'deflate', data: Buffer.from([0x4b, 0x04, 0x00, 1, 2, 3]) } },
+]
+for (const { name, input } of entries) {
+  test(`an entry ${name} is the same at once and in pieces`, async () => {
+    const zip = writeZip([input])
+    const source = { bytes: zip.length, read: async (at: number, length: number) => Buffer.from(zip.subarray(at, at + length)), close: async () => undefined }
+    const [entry] = await readEntries(source)
+    assert.ok(entry)
+    assert.deepEqual(await outcome(readSmallEntry(source, entry)), await outcome(readPieces(source, entry)))
+  })
+}
+
+async function readPieces(source: Parameters<typeof readEntry>[0], entry: ZipEntry): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  for await (const piece of readEntry(source, entry)) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+async function outcome(read: Promise<Buffer>): Promise<string> {
+  return read.then((content) => content.toString(), (error: unknown) => String(error))
+}
