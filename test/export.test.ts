@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -263,6 +264,40 @@ const cases: Case[] = [
       const [lost, kept] = sitting.activities[0]?.given.map(({ recording }) => recording?.name) ?? []
       assert.equal(row?.['missing'], `recording ${lost}`)
       assert.deepEqual(exported.recordings.filter((each) => each['session'] === sitting.id).map((each) => fileOf(each['file'] ?? '')), [kept])
+    },
+  },
+  {
+    name: 'a recording that is encrypted is missing, and its archive is set aside',
+    act: async ({ token, send }) => {
+      const sitting = openApp()
+      const { given } = answer(sitting, 'voice', { say: makeWav(8000) })
+      const content = JSON.stringify(given.flatMap(({ elements }) => elements))
+      const encrypted = { name: `x/${given[0]?.recording?.name}`, content: makeWav(8000), both: { flags: 1 } }
+      await send(await token('encrypted'), [{ name: `${randomUUID()}-.zip.000`, content: writeZip([{ name: 'x/activity_0.jsonld', content }, encrypted]) }])
+      return sitting
+    },
+    expect: (exported, sitting, row) => {
+      assert.equal(row?.['missing'], `recording ${sitting.activities[0]?.given[0]?.recording?.name}`)
+      assert.ok(exported.incomplete.some((each) => each['session'] === sitting.id && each['file']?.endsWith('.zip')))
+    },
+  },
+  {
+    name: 'of two uploads at the end of a session the last one is the session',
+    act: async ({ token, send }) => {
+      const authToken = await token('twice')
+      const sitting = openApp()
+      answer(sitting, 'form', { mood: 1 })
+      await send(authToken, slice(finalZip(sitting), SLICE))
+      answer(sitting, 'more', { mood: 2 })
+      await send(authToken, slice(finalZip(sitting), SLICE))
+      return sitting
+    },
+    expect: (exported, sitting, row) => {
+      assert.equal(row?.['state'], 'complete')
+      const listed = spawnSync('unzip', ['-Z1', join(exported.out, 'archives', `${sitting.id}.zip`)], { encoding: 'utf8' }).stdout
+      assert.match(listed, /activity_1\.jsonld/)
+      assert.equal(exported.files.filter((path) => path.startsWith(`archives/${sitting.id}`)).length, 2)
+      assert.equal(Object.keys(exported.surveys['twice']?.[sitting.id] ?? {}).length, 2)
     },
   },
   {
