@@ -10,6 +10,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['serve.ts']],
   [['lib/app.ts']],
   [['lib/routes/'], ['lib/commands/']],
+  [['lib/dataset/']],
   [
     ['lib/http/'],
     ['lib/multipart/'],
@@ -17,6 +18,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/access/'],
     ['lib/store/'],
     ['lib/archive/'],
+    ['lib/csv.ts'],
     ['lib/crypt/'],
     ['lib/config.ts'],
     ['lib/help.ts'],
