@@ -16,12 +16,13 @@ export async function readContent(path: string, onBytes: (bytes: number) => void
   const handle = await openPlain(path)
   if (typeof handle === 'string') return { type: handle }
   try {
-    if (!(await handle.stat()).isFile()) return { type: 'irregular' }
+    const found = await handle.stat()
+    if (!found.isFile()) return { type: 'irregular' }
     const hash = createHash('sha256')
-    const buffer = Buffer.allocUnsafe(READ_BYTES)
+    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, found.size + 1)) // a project has a hundred thousand small files
     let bytes = 0
     for (;;) {
-      const { bytesRead } = await handle.read(buffer, 0, READ_BYTES, null)
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
       if (bytesRead === 0) return { type: 'file', bytes, sha256: hash.digest('hex') }
       hash.update(buffer.subarray(0, bytesRead))
       bytes += bytesRead
