@@ -60,6 +60,7 @@ export async function startApp(config: Config, print: (line: string) => void): P
     maxConnections: config.maxConnections,
     onAnswered: (answered) => note(log, answered),
   })
+  await log.open()
   const sweep = async () => void (await grants.sweep(Date.now()))
   const address = await server.listen(config.host, config.port).catch(async (error: unknown) => {
     await store.close() // leaves nothing in the staging directory
@@ -72,10 +73,10 @@ export async function startApp(config: Config, print: (line: string) => void): P
   ]
   void sweep().catch((error: unknown) => log.error('sweep failed', error))
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  log.announce(`Listening on http://${host}:${address.port}`)
-  log.announce(`Data goes to ${config.basedir}`)
-  if (config.isDevelopment) log.announce('Development mode: local callbacks are allowed')
-  if (fixedToken === undefined) log.announce(`TOKEN=${adminToken}`)
+  log.announceNow(`Listening on http://${host}:${address.port}`)
+  log.announceNow(`Data goes to ${config.basedir}`)
+  if (config.isDevelopment) log.announceNow('Development mode: local callbacks are allowed')
+  if (fixedToken === undefined) log.announceNow(`TOKEN=${adminToken}`)
 
   return {
     log,

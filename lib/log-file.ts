@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { readdir, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -39,6 +40,21 @@ export class LogFile {
     this.#waiting.push(`${line}\n`)
     this.#waitingCharacters += line.length
     void this.#writing.run()
+  }
+
+  /** Opens the file, and turns it where it is of an earlier week. */
+  async open(): Promise<void> {
+    await this.#open().catch(() => undefined) // the first line says so, by being lost
+  }
+
+  /** Appends a line before it returns, where the file is open: for a start, when whoever reads it may come at once. */
+  appendNow(line: string): void {
+    try {
+      if (this.#handle === undefined) this.append(line)
+      else writeSync(this.#handle.fd, `${line}\n`)
+    } catch {
+      this.#lost++ // as in `#write`
+    }
   }
 
   /** Writes what is waiting and closes the file. */

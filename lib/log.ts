@@ -41,10 +41,21 @@ export class Log {
     this.#parts = parts
   }
 
+  /** Opens what `announceNow` writes to. */
+  open(): Promise<void> {
+    return this.#console.open()
+  }
+
+  /** Says something to whoever starts the server, as it stands; it is in the file before it is printed. */
+  announceNow(line: string): void {
+    this.#console.appendNow(line)
+    this.#parts.print(line)
+  }
+
   /** Says something to whoever started the server, as it stands. */
   announce(line: string): void {
-    this.#parts.print(line)
     this.#console.append(line)
+    this.#parts.print(line)
   }
 
   /** Notes an event. */
