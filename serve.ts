@@ -12,6 +12,7 @@ import { systemCode } from './lib/errors.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
+const SAME_REQUEST_MS = 1000 // Ctrl-C reaches us from the terminal, and once more from npm
 
 process.umask(0o077)
 process.stdout.on('error', () => undefined) // a closed pipe must not end the server
@@ -52,11 +53,14 @@ async function serve(args: readonly string[]): Promise<void> {
 }
 
 function stopOnSignal(starting: Promise<App>): void {
-  let isStopping = false
+  let askedAtMs: number | undefined
+  process.on('SIGHUP', () => undefined) // a terminal that is closed must not cut uploads
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (isStopping) return process.exit(EXIT_FAILURE) // asked twice: at once
-      isStopping = true
+      const isAgain = askedAtMs !== undefined && performance.now() - askedAtMs > SAME_REQUEST_MS
+      if (isAgain) return process.exit(EXIT_FAILURE) // asked twice: at once
+      if (askedAtMs !== undefined) return
+      askedAtMs = performance.now()
       void starting.then(stop, () => undefined) // a start that fails says so itself
     })
   }

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncDirectory } from './durable.ts'
 import { systemCode } from './errors.ts'
@@ -44,26 +44,32 @@ export class Directories {
   }
 
   async #make(path: string): Promise<string> {
-    if (!(await mkdirUnlessThere(path))) {
+    let outcome = await mkdirUnlessThere(path)
+    if (outcome === 'no parent') {
       await this.ensure(dirname(path))
-      await mkdirUnlessThere(path)
+      outcome = await mkdirUnlessThere(path)
     }
     const identity = await findDirectory(path)
     if (identity === undefined) throw new Error(`${path} was removed as soon as it was made`)
-    await syncDirectory(dirname(path))
+    try {
+      await syncDirectory(dirname(path))
+    } catch (error) {
+      if (outcome === 'made') await Promise.allSettled([rmdir(path)]) // a second sync of this name would prove nothing
+      throw error
+    }
     return identity
   }
 }
 
-/** Returns false where the directory that is to hold it is missing. */
-async function mkdirUnlessThere(path: string): Promise<boolean> {
+async function mkdirUnlessThere(path: string): Promise<'made' | 'there' | 'no parent'> {
   try {
     await mkdir(path, DIRECTORY_MODE)
+    return 'made'
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    if (systemCode(error) !== 'EEXIST') throw error
+    if (systemCode(error) === 'ENOENT') return 'no parent'
+    if (systemCode(error) === 'EEXIST') return 'there'
+    throw error
   }
-  return true
 }
 
 /** Throws where `path` is a link, a file or anything else but a directory: nothing is written through it. */

@@ -39,7 +39,7 @@ const REFUSALS = {
   not_authorized_token: {
     http: 403,
     status: 'not_authorized_token',
-    message: 'This is not the admin token. The server prints it when it starts.',
+    message: 'This is not the admin token of this server.',
   },
   not_authorized_url: {
     http: 403,

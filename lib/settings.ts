@@ -167,7 +167,7 @@ export const SETTINGS = {
   maxSubmissions: amount({
     variable: 'REPROSCHEMA_BACKEND_MAX_SUBMISSIONS',
     flag: 'max-submissions',
-    description: 'submissions being received at once',
+    description: 'submissions being received whose token is not known yet; one address has a quarter',
     fallback: 2000,
     least: 1,
     most: 1_000_000,

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import { askToken, listUploads, request, sendRaw, startServer, submitForm, until, type Answer } from './harness.ts'
+import { askToken, filesOf, listUploads, readReceipts, request, sendRaw, startServer, submitForm, until } from './harness.ts'
+import type { Answer, Entry } from './harness.ts'
 
 function isRefusal(answer: Answer, status: number, code: string): void {
   assert.equal(answer.status, status, answer.text)
@@ -84,4 +85,48 @@ test('connections at once are bounded, and one too many is told so', async (t) =
     const answer = await request(`${server.url}/`).catch(() => undefined)
     return answer?.status === 200
   })
+})
+
+test('one address has a quarter of the places of unknown senders, and a good token needs none', async (t) => {
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_SUBMISSIONS: '8' } })
+  const authToken = await askToken(server)
+  const waiting = [openUpload(server.port, 200_000), openUpload(server.port, 200_000)]
+  await until('they are under way', async () => (await listUploads(server.basedir)).length === 2)
+  isRefusal(await submitForm(server, [['responses', '1'], ['auth_token', authToken]]), 503, 'too_busy')
+  assert.equal((await submitForm(server, [['responses', '1']], { Authorization: `Bearer ${authToken}` })).status, 200)
+  for (const socket of waiting) socket.destroy()
+})
+
+test('short texts beyond what one form may keep in memory are kept as files', async (t) => {
+  const server = await startServer(t)
+  const texts: Entry[] = Array.from({ length: 10 }, (_, index) => [`note${index}`, String(index).repeat(60_000)])
+  const answer = await submitForm(server, [['auth_token', await askToken(server)], ...texts])
+  assert.equal(answer.status, 200, answer.text)
+  const [receipt] = await readReceipts(server.basedir, 'study')
+  const fields = (receipt?.['fields'] ?? []) as { name: string; value: string }[]
+  assert.deepEqual(fields.map(({ name }) => name), ['note0', 'note1', 'note2', 'note3'])
+  assert.deepEqual(filesOf(answer).map(({ name, bytes }) => [name, bytes]), texts.slice(4).map(([name]) => [`${name}.txt`, 60_000]))
+})
+
+test('names of parts are bounded as texts are', async (t) => {
+  const server = await startServer(t)
+  const parts = Array.from({ length: 300 }, () => `--b\r\nContent-Disposition: form-data; name="${'n'.repeat(15_000)}"\r\n\r\n\r\n`)
+  const body = `${parts.join('')}--b--\r\n`
+  isRefusal(await request(`${server.url}/submit`, { method: 'POST', body, headers: { 'Content-Type': 'multipart/form-data; boundary=b' } }), 413, 'fields_too_large')
+})
+
+test('what unknown senders keep in memory is bounded, and given back', async (t) => {
+  const server = await startServer(t)
+  const body = Array.from({ length: 4 }, (_, index) => `--b\r\nContent-Disposition: form-data; name="t${index}"\r\n\r\n${'x'.repeat(64_000)}\r\n`).join('')
+  const head = 'POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n'
+  const sockets = Array.from({ length: 300 }, () => connect({ port: server.port, host: '127.0.0.1' }))
+  const refused: string[] = []
+  for (const socket of sockets) {
+    socket.on('error', () => undefined).on('data', (chunk) => refused.push(chunk.toString('latin1')))
+    socket.write(head + body)
+  }
+  await until('some are refused', () => refused.some((text) => text.includes('"code":"too_busy"')))
+  for (const socket of sockets) socket.destroy()
+  const authToken = await askToken(server)
+  await until('there is room again', async () => (await submitForm(server, [['auth_token', authToken], ['note', 'x']])).status === 200)
 })

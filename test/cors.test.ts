@@ -147,3 +147,9 @@ function withOrigin(options: RequestInit = {}, origin: string | undefined): Requ
   if (origin !== undefined) headers.set('Origin', origin)
   return { ...options, headers }
 }
+
+test('a refusal of what is no HTTP can be read by the page of the only origin there is', async (t) => {
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_CORS_ORIGINS: 'https://a.example' } })
+  const text = await sendRaw(server.port, 'no HTTP\r\n\r\n')
+  assert.match(text, /^HTTP\/1\.1 400 [^]*\r\nAccess-Control-Allow-Origin: https:\/\/a\.example\r\n/)
+})

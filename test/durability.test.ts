@@ -136,7 +136,7 @@ test('other requests are answered while the disk is slow: the thread that answer
 
   const calls = await server.calls()
   const main = calls.find(isAnswer)?.thread
-  const listening = calls.find(({ text }) => text.includes('Listening on http'))?.ended ?? 0
+  const listening = calls.findLast(({ text }) => text.includes('Data goes to'))?.ended ?? 0
   const lastAnswer = calls.findLast(isAnswer)?.ended ?? 0
   const onMain = calls.filter((call) => call.thread === main && call.began > listening && call.ended < lastAnswer)
   assert.deepEqual(onMain.filter(({ name, paths }) => !name.includes('write') || paths.some((path) => path.startsWith(server.basedir))), [])

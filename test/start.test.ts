@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -376,3 +376,18 @@ function mistakesOf(args: readonly string[], env: Record<string, string>): reado
   }
   return []
 }
+
+test('leftovers that nobody can read do not stop a start', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const dead = join(basedir, 'uploads', 'staging', '20241101T120000.000000Z-deadbeef')
+  await mkdir(join(dead, 'owner.json'), { recursive: true })
+  await mkdir(join(basedir, 'tokens', `${'0'.repeat(64)}.json`), { recursive: true })
+  const own = await startServer(t, { basedir })
+  assert.equal(await own.stop(), 0)
+  await rm(dead, { recursive: true })
+  await mkdir(dead)
+  await writeFile(join(dead, 'owner.json'), JSON.stringify({ host: '', machine: '', boot: '', namespace: '', pid: 1, began: '' }))
+  await writeFile(join(dead, '0.intent.json'), '{}')
+  const next = await startServer(t, { basedir })
+  assert.equal(await next.stop(), 0)
+})

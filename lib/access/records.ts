@@ -52,7 +52,7 @@ export class Records {
     for (const entry of await entriesOf(this.#directory)) {
       if (!RECORD.test(entry)) continue
       const path = join(this.#directory, entry)
-      const value = await readRecord(path)
+      const value = await readRecord(path).catch(() => undefined) // not ours to judge; the next is looked at all the same
       if (value === undefined || !isOver(value)) continue
       await remove(path)
       removed++

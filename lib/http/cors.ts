@@ -24,6 +24,12 @@ export class Cors {
     return { 'Access-Control-Allow-Origin': origin, Vary: 'Origin', ...expose }
   }
 
+  /** The header fields of an answer to a request that could not be read, so that its origin is not known. */
+  headersForUnknown(): Record<string, string> {
+    const [only, ...others] = this.#origins ?? []
+    return this.headersFor(others.length === 0 ? only : undefined)
+  }
+
   /** The further header fields of the answer to a preflight. */
   preflightHeaders(headers: IncomingHttpHeaders): Record<string, string> {
     const asked = headers['access-control-request-headers']

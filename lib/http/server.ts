@@ -214,7 +214,7 @@ export class HttpServer {
   #refuseRaw(connection: Connection, socket: Duplex, error: HttpError): void {
     connection.isClosing = true
     const allow = error.code === 'method_not_allowed' ? { Allow: this.#parts.router.methodsOf('') } : {}
-    const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersFor(undefined), ...allow }
+    const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersForUnknown(), ...allow }
     socket.end(formatRawReply(formatRefusal(error, randomBytes(4).toString('hex')), headers))
     socket.resume() // and discard, as in `#linger`
     const late = setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000)

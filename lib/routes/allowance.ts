@@ -1,4 +1,10 @@
+import { isIPv6 } from 'node:net'
 import { HttpError } from '../errors.ts'
+
+const MiB = 1024 * 1024
+const MAX_MEMORY_BYTES = 256 * MiB // of names and short texts, which are not staged but kept until their form has ended
+const PART_OF_ADDRESS = 4 // one address has at most a quarter of what all have
+const FILE_BYTES = 64 * 1024 // what a file counts at least: an empty one takes an inode too
 
 /** How much may be under way at once. */
 export interface AllowanceLimits {
@@ -8,69 +14,128 @@ export interface AllowanceLimits {
 }
 
 /**
- * Counts what is being received, so that no one address can fill the disk: the file comes before the token, and its
- * bytes are staged before it is known whether they are kept. What came with a good token counts no longer.
+ * Counts what is being received, so that no one address can fill the disk, the memory or the places of the others: the
+ * file comes before the token, and its bytes are staged before it is known whether they are kept. Submissions and bytes
+ * that came with a good token count no longer; memory counts until the form has ended.
  */
 export class Allowance {
-  readonly #limits: AllowanceLimits
-  readonly #bytesByAddress = new Map<string, number>()
-  #submissions = 0
-  #bytes = 0
+  readonly #submissions: Tally
+  readonly #bytes: Tally
+  readonly #memory = new Tally('memory', MAX_MEMORY_BYTES, MAX_MEMORY_BYTES / PART_OF_ADDRESS)
 
   constructor(limits: AllowanceLimits) {
-    this.#limits = limits
+    const { maxSubmissions, maxUnknownBytes, maxUnknownBytesPerAddress } = limits
+    this.#submissions = new Tally('submissions', maxSubmissions, Math.ceil(maxSubmissions / PART_OF_ADDRESS))
+    this.#bytes = new Tally('bytes without a token', maxUnknownBytes, maxUnknownBytesPerAddress)
   }
 
-  /** Begins a submission; throws `too_busy` where there are too many. */
-  begin(address: string): Share {
-    if (this.#submissions >= this.#limits.maxSubmissions) throw new HttpError('too_busy', { detail: 'submissions' })
-    this.#submissions++
-    return new Share(
-      (bytes) => this.#count(address, bytes),
-      () => void this.#submissions--,
-    )
-  }
-
-  #count(address: string, bytes: number): void {
-    const ofAddress = (this.#bytesByAddress.get(address) ?? 0) + bytes
-    this.#bytes += bytes
-    if (ofAddress > 0) this.#bytesByAddress.set(address, ofAddress)
-    else this.#bytesByAddress.delete(address)
-    if (bytes < 0) return
-    if (ofAddress > this.#limits.maxUnknownBytesPerAddress) throw new HttpError('too_busy', { detail: 'bytes of one address' })
-    if (this.#bytes > this.#limits.maxUnknownBytes) throw new HttpError('too_busy', { detail: 'bytes without a token' })
+  /**
+   * Begins a submission; throws `too_busy` where there are too many.
+   * @param isKnown whether a good token has come already
+   */
+  begin(address: string, isKnown: boolean): Share {
+    const network = networkOf(address)
+    const submission = this.#submissions.open(network)
+    if (!isKnown) submission.add(1)
+    const share = new Share(submission, this.#bytes.open(network), this.#memory.open(network))
+    if (isKnown) share.release()
+    return share
   }
 }
 
 /** What one submission has taken of the allowance. */
 export class Share {
-  readonly #count: (bytes: number) => void
-  readonly #leave: () => void
-  #bytes = 0
+  readonly #submission: Entry
+  readonly #bytes: Entry
+  readonly #memory: Entry
   #isKnown = false
 
-  constructor(count: (bytes: number) => void, leave: () => void) {
-    this.#count = count
-    this.#leave = leave
+  constructor(submission: Entry, bytes: Entry, memory: Entry) {
+    this.#submission = submission
+    this.#bytes = bytes
+    this.#memory = memory
   }
 
   /** Counts bytes that arrived; throws `too_busy` where they are too many without a good token. */
-  add(bytes: number): void {
-    if (this.#isKnown) return
-    this.#bytes += bytes
-    this.#count(bytes)
+  addBytes(bytes: number): void {
+    if (!this.#isKnown) this.#bytes.add(bytes)
   }
 
-  /** Counts the submission no longer: its token is good. */
+  /** Counts a file that begins; throws as `addBytes` does. */
+  addFile(): void {
+    this.addBytes(FILE_BYTES)
+  }
+
+  /** Counts bytes that are kept in memory; throws `too_busy` where they are too many. */
+  addMemory(bytes: number): void {
+    this.#memory.add(bytes)
+  }
+
+  /** Says that the token is good. */
   release(): void {
     this.#isKnown = true
-    this.#count(-this.#bytes)
-    this.#bytes = 0
+    this.#submission.close()
+    this.#bytes.close()
   }
 
   /** Ends the submission, whatever became of it. */
   end(): void {
     this.release()
-    this.#leave()
+    this.#memory.close()
   }
+}
+
+/** Counts one kind of thing, in all and for each network. */
+class Tally {
+  readonly #kind: string
+  readonly #limit: number
+  readonly #limitOfNetwork: number
+  readonly #networks = new Map<string, number>()
+  #total = 0
+
+  constructor(kind: string, limit: number, limitOfNetwork: number) {
+    this.#kind = kind
+    this.#limit = limit
+    this.#limitOfNetwork = limitOfNetwork
+  }
+
+  open(network: string): Entry {
+    return new Entry((amount) => this.#add(network, amount))
+  }
+
+  #add(network: string, amount: number): void {
+    const ofNetwork = (this.#networks.get(network) ?? 0) + amount
+    const isTooMuch = ofNetwork > this.#limitOfNetwork || this.#total + amount > this.#limit
+    if (amount > 0 && isTooMuch) throw new HttpError('too_busy', { detail: this.#kind })
+    this.#total += amount
+    if (ofNetwork > 0) this.#networks.set(network, ofNetwork)
+    else this.#networks.delete(network)
+  }
+}
+
+/** What one submission has added to a tally, to be taken off again. */
+class Entry {
+  readonly #count: (amount: number) => void
+  #amount = 0
+
+  constructor(count: (amount: number) => void) {
+    this.#count = count
+  }
+
+  add(amount: number): void {
+    this.#count(amount)
+    this.#amount += amount
+  }
+
+  close(): void {
+    this.#count(-this.#amount)
+    this.#amount = 0
+  }
+}
+
+// Whoever has one IPv6 address usually has 2^64 of them: the first 64 bits stand for all (RFC 4291 §2.5.4).
+function networkOf(address: string): string {
+  if (!isIPv6(address) || address.includes('.')) return address
+  const groups = (address.split('::')[0] ?? '').split(':')
+  return [...groups, '0', '0', '0', '0'].slice(0, 4).join(':')
 }

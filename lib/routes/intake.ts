@@ -7,6 +7,8 @@ import type { StagedFile } from '../store/staged-file.ts'
 
 const MAX_TOKEN_BYTES = 1024
 const MAX_TEXT_BYTES = 64 * 1024 // of one text field in a receipt; a longer one is kept as a file
+const MAX_TEXTS_BYTES = 256 * 1024 // of all of them; what comes after is kept as files
+const MAX_HEADS_BYTES = 4 * 1024 * 1024 // of the names of all parts, as they are kept
 
 /** Where the bytes of one part go. Both methods may return a promise that the sender has to wait for. */
 interface Sink {
@@ -19,6 +21,8 @@ export interface IntakeParts {
   readonly stage: () => StagedFile
   /** Is told of the form's auth token; the sender waits until it has been checked. */
   readonly onToken: (authToken: string) => Promise<void>
+  /** Is told how many more bytes are kept in memory; may throw. */
+  readonly onMemory: (bytes: number) => void
   /** Whether the fields of the form are JSON texts, as in a JSON body. */
   readonly isJson: boolean
   readonly maxFieldBytes: number
@@ -36,6 +40,8 @@ export class Intake {
   readonly #once = new Set<string>()
   #sink: Sink | undefined
   #fieldBytes = 0
+  #textsBytes = 0
+  #headsBytes = 0
   #finishing: Promise<void> = Promise.resolve()
   #isDiscarded = false
 
@@ -71,6 +77,7 @@ export class Intake {
   #receive(event: FormEvent): Promise<void> | undefined {
     switch (event.type) {
       case 'part':
+        this.#countHead(event.head)
         this.#sink = this.#sinkFor(event.head)
         return undefined
       case 'data':
@@ -145,7 +152,7 @@ export class Intake {
       write: (bytes) => {
         this.#count(bytes)
         text.add(bytes)
-        if (file === undefined && text.bytes <= MAX_TEXT_BYTES) return undefined
+        if (file === undefined && this.#hasRoom(text.bytes, bytes.length)) return undefined
         file ??= this.#stage()
         return file.write(text.take())
       },
@@ -175,6 +182,21 @@ export class Intake {
       this.#files.push({ path: file.path, ...description, ...content })
     })
     return this.#finishing
+  }
+
+  /** Says whether a text field may stay in memory with the bytes that came, and counts them there. */
+  #hasRoom(textBytes: number, moreBytes: number): boolean {
+    if (textBytes > MAX_TEXT_BYTES || this.#textsBytes + moreBytes > MAX_TEXTS_BYTES) return false
+    this.#textsBytes += moreBytes
+    this.#parts.onMemory(moreBytes)
+    return true
+  }
+
+  #countHead({ name, filename = '', mediaType = '' }: PartHead): void {
+    const bytes = 2 * (name.length + filename.length + mediaType.length) + 64 // UTF-16, and what holds it
+    this.#headsBytes += bytes
+    if (this.#headsBytes > MAX_HEADS_BYTES) throw new HttpError('fields_too_large', { detail: 'names' })
+    this.#parts.onMemory(bytes)
   }
 
   #count(bytes: Buffer): void {

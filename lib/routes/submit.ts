@@ -44,14 +44,17 @@ export function submit(parts: SubmitParts): Handler {
     const permission = new Permission(parts.grants, exchange.beganAtMs)
     await permission.presentHead(exchange)
     await parts.store.requireSpace(exchange.declaredBytes ?? 0)
-    const share = parts.allowance.begin(exchange.address)
+    const share = parts.allowance.begin(exchange.address, permission.isGranted)
     const onToken = async (authToken: string) => {
       await permission.present(authToken)
       share.release()
     }
-    if (permission.isGranted) share.release()
     const intake = new Intake({
-      stage: () => parts.store.stage(),
+      stage: () => {
+        share.addFile()
+        return parts.store.stage()
+      },
+      onMemory: (bytes) => share.addMemory(bytes),
       onToken,
       isJson: form.isJson,
       maxFieldBytes: parts.limits.maxFieldBytes,
@@ -97,7 +100,7 @@ function chooseForm({ request }: Exchange, limits: SubmitLimits): Form {
 async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intake: Intake, share: Share): Promise<void> {
   let uncheckedBytes = 0
   const take = (chunk: Buffer): Promise<void> | undefined => {
-    share.add(chunk.length)
+    share.addBytes(chunk.length)
     uncheckedBytes += chunk.length
     const wait = intake.take(form.parser.push(chunk))
     if (uncheckedBytes < SPACE_CHECK_BYTES) return wait

@@ -17,8 +17,14 @@ export function formatIntent(intent: Intent): string {
 
 /** Reads an intent, or gives undefined where it was cut off before it was durable: nothing had been linked by then. */
 export function parseIntent(text: string): Intent | undefined {
+  const intent = parseJson(text)
+  const isIntent = typeof intent === 'object' && intent !== null && 'receipt' in intent && 'staged' in intent
+  return isIntent ? (intent as Intent) : undefined // written by `formatIntent`: it ends in its only last brace
+}
+
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text) as Intent // written by `formatIntent`, whole where it parses: it ends in its only last brace
+    return JSON.parse(text)
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

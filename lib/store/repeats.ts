@@ -2,6 +2,7 @@ import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
 const MOST = 10_000
+const MOST_KEY_CHARACTERS = 4096 // of names and digests; the forms that are sent again hold one file
 
 /**
  * What was published lately, to know a form that is sent again: web apps do so when an answer was lost, browsers when a
@@ -21,7 +22,7 @@ export class Repeats {
     const key = keyOf(submission)
     if (key === undefined) return
     this.#receipts.delete(key)
-    this.#receipts.set(key, receipt)
+    this.#receipts.set(key, { ...receipt, fields: [] })
     const [oldest] = this.#receipts.keys()
     if (this.#receipts.size > MOST && oldest !== undefined) this.#receipts.delete(oldest)
   }
@@ -29,5 +30,6 @@ export class Repeats {
 
 function keyOf({ tokenSha256, files }: Submission): string | undefined {
   if (files.length === 0 || files.some((file) => file.isAnswers)) return undefined
-  return JSON.stringify([tokenSha256, ...files.map(({ field, name, sha256 }) => [field, name, sha256])])
+  const key = JSON.stringify([tokenSha256, ...files.map(({ field, name, sha256 }) => [field, name, sha256])])
+  return key.length > MOST_KEY_CHARACTERS ? undefined : key
 }

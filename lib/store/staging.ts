@@ -116,8 +116,8 @@ export class Staging {
       const owner = parseOwner(await readFile(join(path, OWNER_FILE), 'utf8'))
       return owner === undefined ? undefined : isRunning(owner, this.#self)
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') return undefined // just begun, or just adopted by another
-      throw error
+      if (systemCode(error) === undefined) throw error
+      return undefined // just begun, just adopted by another, or not to be read: its beats tell
     }
   }
 }
