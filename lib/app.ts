@@ -124,6 +124,6 @@ function note(log: Log, { requestId, request, address, path, status, bytes, erro
     userAgent: request.headers['user-agent'],
   })
   if (error === undefined) return
-  if (error.code === 'internal') log.error('failed', error, { request: requestId, code: error.code, path })
+  if (error.code === 'internal' || error.code === 'unusable_project') log.error('failed', error, { request: requestId, code: error.code, path })
   else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
 }

@@ -7,6 +7,13 @@ import { SharedRuns } from './shared-run.ts'
 
 const DIRECTORY_MODE = 0o700
 
+/** Something else stands where a directory should be: a link, perhaps, through which nothing is written. */
+export class NotDirectoryError extends Error {
+  constructor(path: string) {
+    super(`${path} is not a directory, and links are not followed`)
+  }
+}
+
 /** Directories that this process has made sure of: each is there, is no link, and its name is durable. */
 export class Directories {
   readonly #ensured = new Map<string, Promise<string>>()
@@ -76,6 +83,6 @@ async function mkdirUnlessThere(path: string): Promise<'made' | 'there' | 'no pa
 async function findDirectory(path: string): Promise<string | undefined> {
   const found = await findStats(path)
   if (found === undefined) return undefined
-  if (!found.isDirectory()) throw new Error(`${path} is not a directory, and links are not followed`)
+  if (!found.isDirectory()) throw new NotDirectoryError(path)
   return formatIdentity(found)
 }

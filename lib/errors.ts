@@ -87,6 +87,8 @@ const REFUSALS = {
   // 400 as the other ways to name a boundary that is not in the body: what its parser sees is a preamble without an end.
   preamble_too_large: refused(400, 'There is too much text before the first part of this form.'),
 
+  unusable_project: failed(409, 'This study cannot take data now. Please keep your data and tell the study team.'),
+
   // What is our fault, or our limit.
   internal: failed(500, 'Something went wrong on our side. Please send it again in a few minutes.'),
   too_busy: failed(503, 'The server is busy. Please send it again in a minute.'),

@@ -195,9 +195,11 @@ test('a server that runs out of descriptors refuses, and recovers', async (t) =>
         'Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n' +
         '--b\r\nContent-Disposition: form-data; name="f"; filename="slow.wav"\r\n\r\n',
     )
-    socket.write(Buffer.alloc(300_000))
     return socket
   })
+  const descriptors = async () => (await readdir(`/proc/${server.process.pid}/fd`)).length
+  await until('connections have taken every descriptor', async () => (await descriptors()) >= 56)
+  for (const socket of sockets) socket.write(Buffer.alloc(300_000)) // now each needs a file
   const [refused] = (await Promise.any(sockets.map((socket) => once(socket, 'data')))) as [Buffer]
   assert.match(refused.toString(), /^HTTP\/1\.1 503 [^]*"code":"too_busy"/)
   for (const socket of sockets) socket.destroy()
@@ -238,7 +240,7 @@ const harmRows: { name: string; harm: (basedir: string) => Promise<unknown>; sta
       await away(`${RESPONSES}/study`)(basedir)
       await symlink(join(basedir, `${RESPONSES}/study-away`), join(basedir, `${RESPONSES}/study`))
     },
-    status: 500,
+    status: 409,
   },
   {
     name: 'the project directory is a plain file',
@@ -246,7 +248,7 @@ const harmRows: { name: string; harm: (basedir: string) => Promise<unknown>; sta
       await away(`${RESPONSES}/study`)(basedir)
       await writeFile(join(basedir, `${RESPONSES}/study`), 'mine')
     },
-    status: 500,
+    status: 409,
   },
   {
     name: 'the receipts directory is a plain file',
@@ -287,7 +289,7 @@ test('a project directory that is a link or a plain file at the start is not wri
   const server = await startServer(t, { basedir })
   for (const project of ['linked', 'plain']) {
     const refused = await submitForm(server, [['auth_token', await askToken(server, { project })], ...TWO])
-    assert.equal(refused.status, 500)
+    assert.equal(refused.status, 409)
     assertRefusal(refused)
   }
   assert.deepEqual(await readdir(elsewhere), [])

@@ -224,9 +224,9 @@ async function submitFile(server: Running) {
 async function assertFails(server: Running): Promise<void> {
   const receipts = await readReceipts(server.basedir, 'study').catch(() => [])
   const answer = await submitFile(server)
-  assert.equal(answer.status, 500)
+  assert.equal(answer.status, 409)
   assert.equal(answer.headers.get('access-control-allow-origin'), '*')
-  assert.equal(answer.json['code'], 'internal')
+  assert.equal(answer.json['code'], 'unusable_project')
   assert.ok(!answer.text.includes(server.basedir), '!answer.text.includes(server.basedir)')
   await nothingIsLeft(server, ['responses/study'])
   assert.deepEqual(await readReceipts(server.basedir, 'study').catch(() => []), receipts)

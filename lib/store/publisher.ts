@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Directories } from '../directories.ts'
+import { NotDirectoryError, type Directories } from '../directories.ts'
 import { createWhole, isSameFile, putInPlace, remove, syncDirectory } from '../durable.ts'
-import { systemCode } from '../errors.ts'
+import { HttpError, systemCode } from '../errors.ts'
 import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt, ReceiptFile } from './receipt.ts'
@@ -67,7 +67,7 @@ export class Publisher {
 
   /** Publishes a submission: when the promise is fulfilled all of it is durable; where it fails nothing is left. */
   async publish(submission: Submission): Promise<Receipt> {
-    await this.#directories.ensure(this.#layout.responsesOf(submission.project))
+    await this.#ensureProject(submission.project)
     for (;;) {
       try {
         return await this.#publishOnce(submission)
@@ -88,6 +88,14 @@ export class Publisher {
   async noteRepeat(submission: Submission, first: Receipt): Promise<void> {
     const receipt = formatReceipt({ ...submission, files: [] }, this.#clock.next())
     await this.#receipts.append({ ...receipt, repeats: first.id })
+  }
+
+  async #ensureProject(project: string): Promise<void> {
+    try {
+      await this.#directories.ensure(this.#layout.responsesOf(project))
+    } catch (error) {
+      throw error instanceof NotDirectoryError ? new HttpError('unusable_project', { cause: error }) : error
+    }
   }
 
   async #publishOnce(submission: Submission): Promise<Receipt> {
