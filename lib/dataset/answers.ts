@@ -95,7 +95,7 @@ function toAnswer(response: Element | undefined, activity: Element | undefined, 
   const elements = [activity, response].filter((element) => element !== undefined) // the converters read `used` of the first
   const attributed = response?.value['wasAttributedTo']
   return {
-    id: textOf(response?.value['@id']) || textOf(activity?.value['@id']) || elements.map(({ value }) => JSON.stringify(value)).join(),
+    id: textOf(response?.value['@id']) || textOf(activity?.value['@id']) || elements.map(({ text }) => String(text)).join(),
     get texts() {
       return elements.map((element) => element.text)
     },

@@ -6,6 +6,7 @@ import { forEachBounded } from './bounded.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 
+const ARRIVING_MS = 60_000
 const AT_ONCE = 16
 const STAMPED = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\.\d{1,6})?Z-([\s\S]+)$/
 
@@ -102,7 +103,13 @@ async function findUnnamed(
       for (const file of receipt?.files ?? []) since.add(file.stored_as)
     }
   }
-  return unnamed.filter((name) => !since.has(name))
+  return unnamed.filter((name) => !since.has(name) && !isArriving(name))
+}
+
+// A file is in place a moment before its receipt is written: until then it has not been promised to anyone.
+function isArriving(storedAs: string): boolean {
+  const { receivedAt } = parseStoredName(storedAs)
+  return receivedAt !== undefined && Math.abs(Date.now() - Date.parse(receivedAt)) < ARRIVING_MS
 }
 
 function fromReceipt(receipt: Receipt, isThere: ReadonlySet<string>): Submission {
