@@ -1,13 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { startApp, type App } from './lib/app.ts'
-import { exportDataset } from './lib/commands/export.ts'
+import { COMMANDS } from './lib/commands/commands.ts'
+import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
-import { status } from './lib/commands/status.ts'
-import { attempt } from './lib/commands/try.ts'
-import { verify } from './lib/commands/verify.ts'
 import { ConfigError, readConfig } from './lib/config.ts'
-import { formatHelp } from './lib/help.ts'
 import { systemCode } from './lib/errors.ts'
 
 const EXIT_FAILURE = 1
@@ -22,16 +19,14 @@ process.on('SIGXFSZ', () => undefined) // a file-size limit is then an error of 
 await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
-  const [command, ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
+  const [command = 'serve', ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
   if (rest.includes('--help') || command === 'help') return print(formatHelp())
   if (rest.includes('--version')) return print(readVersion())
   try {
-    if (command === 'serve') await serve(rest)
-    else if (command === 'try') process.exitCode = await attempt(rest, print)
-    else if (command === 'status') process.exitCode = await status(rest, output())
-    else if (command === 'export') process.exitCode = await exportDataset(rest, output())
-    else if (command === 'verify') process.exitCode = await verify(rest, output())
-    else fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
+    if (command === 'serve') return await serve(rest)
+    const known = COMMANDS.get(command)
+    if (known === undefined) return fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
+    process.exitCode = await known.run(rest, output())
   } catch (error) {
     if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
     else if (systemCode(error) === undefined) throw error

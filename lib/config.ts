@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import { SETTINGS, type Setting } from './settings.ts'
+import type { Setting } from './settings/setting.ts'
+import { SETTINGS } from './settings/settings.ts'
 
 /** The server's configuration, read once at the start and never changed. */
 export type Config = {

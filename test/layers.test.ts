@@ -21,11 +21,10 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/csv.ts'],
     ['lib/crypt/'],
     ['lib/config.ts'],
-    ['lib/help.ts'],
     ['lib/log.ts', 'lib/log-file.ts'],
   ],
   [['lib/directories.ts']],
-  [['lib/durable.ts'], ['lib/settings.ts']],
+  [['lib/durable.ts'], ['lib/settings/']],
   [['lib/identity.ts']],
   [['lib/errors.ts'], ['lib/project.ts'], ['lib/form-event.ts'], ['lib/shared-run.ts']],
 ]

@@ -5,7 +5,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { SETTINGS, type Setting } from '../lib/settings.ts'
+import type { Setting } from '../lib/settings/setting.ts'
+import { SETTINGS } from '../lib/settings/settings.ts'
 import { needs, temporaryDirectory, until } from './harness.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')

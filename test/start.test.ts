@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { ConfigError, readConfig } from '../lib/config.ts'
-import { SETTINGS } from '../lib/settings.ts'
+import { SETTINGS } from '../lib/settings/settings.ts'
 import {
   ADMIN_TOKEN,
   askToken,

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { ConfigError, readOne } from '../config.ts'
 import { listProjects } from '../dataset/projects.ts'
 import { systemCode } from '../errors.ts'
-import { SETTINGS } from '../settings.ts'
+import { SETTINGS } from '../settings/settings.ts'
 import { Layout } from '../store/layout.ts'
 
 /** How a flag of a command is written: with a value, or alone. */

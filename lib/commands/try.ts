@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { ConfigError } from '../config.ts'
 import { systemCode } from '../errors.ts'
+import type { Output } from './output.ts'
 
 const FILE_BYTES = 100_000
 
@@ -10,7 +11,7 @@ const FILE_BYTES = 100_000
  * alone; and holds what comes back against what was sent.
  * @returns the exit code: 0 only if everything held
  */
-export async function attempt(args: readonly string[], print: (line: string) => void): Promise<number> {
+export async function attempt(args: readonly string[], { print }: Output): Promise<number> {
   const { url, token } = readArguments(args)
   try {
     const authToken = await askForToken(url, token, print)

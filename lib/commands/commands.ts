@@ -1,0 +1,45 @@
+import type { Output } from './output.ts'
+
+/** A command of the command line; what it needs is loaded only when it is called. */
+export interface Command {
+  readonly usage: string
+  readonly description: string
+  /** Does the command and gives its exit code. Throws a `ConfigError` where the arguments are not understood. */
+  readonly run: (args: readonly string[], output: Output) => Promise<number>
+}
+
+/** Every command beside `serve`. The help comes from here. */
+export const COMMANDS: ReadonlyMap<string, Command> = new Map([
+  [
+    'try',
+    {
+      usage: '--token TOKEN [--url http://localhost:8000]',
+      description: 'sends a test submission to a running server and checks its answers',
+      run: async (args, output) => (await import('./try.ts')).attempt(args, output),
+    },
+  ],
+  [
+    'status',
+    {
+      usage: '[PROJECT] [--participant X] [--json] [--basedir DIRECTORY]',
+      description: 'tells what has arrived and what is missing; with --participant, exit code 1 if nothing of that participant has',
+      run: async (args, output) => (await import('./status.ts')).status(args, output),
+    },
+  ],
+  [
+    'export',
+    {
+      usage: 'PROJECT OUT [--since 2024-11-01] [--participant X] [--resume] [--basedir DIRECTORY]',
+      description: 'writes a dataset into the directory OUT: answers, recordings, tables, check sums',
+      run: async (args, output) => (await import('./export.ts')).exportDataset(args, output),
+    },
+  ],
+  [
+    'verify',
+    {
+      usage: '[PROJECT] [--basedir DIRECTORY]',
+      description: 'holds every receipt against the disk; exit code 1 if anything promised is missing or changed',
+      run: async (args, output) => (await import('./verify.ts')).verify(args, output),
+    },
+  ],
+])
