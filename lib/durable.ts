@@ -47,13 +47,21 @@ export async function syncFile(handle: FileHandle): Promise<void> {
   await handle.sync()
 }
 
+/** The user and the group that a file belongs to. */
+export interface FileOwner {
+  readonly uid: number
+  readonly gid: number
+}
+
 /**
  * Creates a small file with its whole content, synced; where that fails no file is left.
  * The name itself is durable only once its directory has been synced.
+ * @param owner whose file it is to be; this process's where it is not given
  */
-export async function createWhole(path: string, content: string): Promise<void> {
+export async function createWhole(path: string, content: string, owner?: FileOwner): Promise<void> {
   const handle = await createFile(path)
   try {
+    if (owner !== undefined && (await handle.stat()).uid !== owner.uid) await handle.chown(owner.uid, owner.gid)
     await writeWhole(handle, [Buffer.from(content)])
     await handle.sync()
   } catch (error) {

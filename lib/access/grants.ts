@@ -1,4 +1,5 @@
 import type { Directories } from '../directories.ts'
+import type { FileOwner } from '../durable.ts'
 import { HttpError } from '../errors.ts'
 import { isProject } from '../project.ts'
 import { Records } from './records.ts'
@@ -25,8 +26,9 @@ export class Grants {
   readonly #records: Records
   readonly #trusted = new Map<string, { readonly grant: Grant; readonly readAtMs: number }>() // the oldest first
 
-  constructor(directory: string, directories: Directories) {
-    this.#records = new Records(directory, directories)
+  /** @param owner whose files new tokens are to be; this process's where it is not given */
+  constructor(directory: string, directories: Directories, owner?: FileOwner) {
+    this.#records = new Records(directory, directories, owner)
   }
 
   /** Issues an auth token, `<project>-<32 hex digits>`; it is durable when the promise is fulfilled. */
@@ -72,6 +74,22 @@ export class Grants {
     const [oldest] = this.#trusted.keys()
     if (this.#trusted.size > MOST_TRUSTED && oldest !== undefined) this.#trusted.delete(oldest)
     return grant
+  }
+
+  /** Lists every grant there is, the first to have been issued first; those that expired lately too. */
+  async list(): Promise<Grant[]> {
+    const grants: Grant[] = []
+    for await (const { sha256, value } of this.#records.all()) {
+      const grant = parseGrant(value, sha256)
+      if (grant !== undefined) grants.push(grant)
+    }
+    return grants.toSorted((a, b) => a.issuedAtMs - b.issuedAtMs)
+  }
+
+  /** Takes grants back, for good when the promise is fulfilled; another process may trust one for a second more. */
+  async revoke(grants: readonly Grant[]): Promise<void> {
+    for (const { tokenSha256 } of grants) this.#trusted.delete(tokenSha256)
+    await this.#records.removeAll(grants.map((grant) => grant.tokenSha256))
   }
 
   /** Removes what expired a week ago or earlier; returns how many. */

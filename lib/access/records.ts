@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Directories } from '../directories.ts'
-import { createWhole, remove, syncDirectory } from '../durable.ts'
+import { createWhole, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { sha256Of } from './secret.ts'
 
@@ -14,10 +14,13 @@ const RECORD = /^[0-9a-f]{64}\.json$/
 export class Records {
   readonly #directory: string
   readonly #directories: Directories
+  readonly #owner: FileOwner | undefined
 
-  constructor(directory: string, directories: Directories) {
+  /** @param owner whose files new records are to be; this process's where it is not given */
+  constructor(directory: string, directories: Directories, owner?: FileOwner) {
     this.#directory = directory
     this.#directories = directories
+    this.#owner = owner
   }
 
   /** Writes a new record; it is durable when the promise is fulfilled. */
@@ -26,12 +29,12 @@ export class Records {
     const content = `${JSON.stringify(value)}\n`
     await this.#directories.ensure(this.#directory)
     try {
-      await createWhole(path, content)
+      await createWhole(path, content, this.#owner)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error
       this.#directories.forget(this.#directory) // somebody has removed it while the server ran
       await this.#directories.ensure(this.#directory)
-      await createWhole(path, content)
+      await createWhole(path, content, this.#owner)
     }
     try {
       await syncDirectory(this.#directory)
@@ -46,15 +49,27 @@ export class Records {
     return readRecord(this.#pathOf(secret))
   }
 
+  /** Reads every record, with the SHA-256 that it is named by; what is no record, or cannot be read, is passed over. */
+  async *all(): AsyncGenerator<{ readonly sha256: string; readonly value: unknown }> {
+    for (const entry of await entriesOf(this.#directory)) {
+      if (!RECORD.test(entry)) continue
+      const value = await readRecord(join(this.#directory, entry)).catch(() => undefined) // not ours to judge
+      if (value !== undefined) yield { sha256: entry.slice(0, 64), value }
+    }
+  }
+
+  /** Removes records by the SHA-256 that they are named by; that they are gone is durable when the promise is fulfilled. */
+  async removeAll(sha256s: readonly string[]): Promise<void> {
+    for (const sha256 of sha256s) await remove(join(this.#directory, `${sha256}.json`))
+    if (sha256s.length > 0) await syncDirectory(this.#directory)
+  }
+
   /** Removes the records that `isOver` says are over; returns how many. */
   async sweep(isOver: (value: unknown) => boolean): Promise<number> {
     let removed = 0
-    for (const entry of await entriesOf(this.#directory)) {
-      if (!RECORD.test(entry)) continue
-      const path = join(this.#directory, entry)
-      const value = await readRecord(path).catch(() => undefined) // not ours to judge; the next is looked at all the same
-      if (value === undefined || !isOver(value)) continue
-      await remove(path)
+    for await (const { sha256, value } of this.all()) {
+      if (!isOver(value)) continue
+      await remove(join(this.#directory, `${sha256}.json`))
       removed++
     }
     return removed

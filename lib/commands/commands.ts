@@ -42,4 +42,20 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
       run: async (args, output) => (await import('./verify.ts')).verify(args, output),
     },
   ],
+  [
+    'token',
+    {
+      usage: '--project P [--minutes 90] [--participant X] [--basedir DIRECTORY]',
+      description: 'issues an auth token on this machine, without the admin token and without HTTP',
+      run: async (args, output) => (await import('./token.ts')).token(args, output),
+    },
+  ],
+  [
+    'tokens',
+    {
+      usage: 'list|revoke [DIGITS] [--project P] [--participant X] [--json] [--basedir DIRECTORY]',
+      description: 'lists the auth tokens that were issued, or takes back those that are meant',
+      run: async (args, output) => (await import('./tokens.ts')).tokens(args, output),
+    },
+  ],
 ])

@@ -3,6 +3,7 @@ import { collect, type Collection } from '../dataset/collection.ts'
 import { summarise, summariseSession, type SessionSummary, type Summary } from '../dataset/summary.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
+import { formatTable, plain } from './terminal.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 const BAR_CELLS = 40
@@ -84,16 +85,6 @@ function printSession(session: SessionSummary, print: (line: string) => void): v
   for (const each of session.conflicts) print(`      conflict: ${plain(each)}`)
 }
 
-function formatTable(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
-}
-
 function toMinute(moment: string | null): string {
   return moment === null ? '-' : `${moment.slice(0, 16).replace('T', ' ')}Z`
-}
-
-// Names come from participants: none may move the cursor or colour the terminal.
-function plain(text: string): string {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')
 }

@@ -1,0 +1,30 @@
+import { Grants } from '../access/grants.ts'
+import { ConfigError } from '../config.ts'
+import { Directories } from '../directories.ts'
+import { systemCode } from '../errors.ts'
+import { findStats } from '../identity.ts'
+import { SETTINGS } from '../settings/settings.ts'
+import type { Layout } from '../store/layout.ts'
+
+/**
+ * Opens the auth tokens of a base directory for a command on its machine. What the command adds belongs to whom the
+ * directory belongs, also where root runs the command: the server has to read it.
+ * Throws a `ConfigError` where no server has been started with this base directory.
+ */
+export async function openGrants(layout: Layout): Promise<Grants> {
+  const found = await findStats(layout.tokens)
+  if (found?.isDirectory() === true) return new Grants(layout.tokens, new Directories(), { uid: Number(found.uid), gid: Number(found.gid) })
+  throw new ConfigError([
+    `${layout.basedir} is not the base directory of a server: it has no directory tokens. Give it with --basedir or ${SETTINGS.basedir.variable}, or start the server once.`,
+  ])
+}
+
+/** Does what may write to the tokens; where the system forbids it a sentence says who may. */
+export async function withPermission<Value>(layout: Layout, work: () => Promise<Value>): Promise<Value> {
+  try {
+    return await work()
+  } catch (error) {
+    if (systemCode(error) !== 'EACCES' && systemCode(error) !== 'EPERM') throw error
+    throw new ConfigError([`${layout.tokens} is not for this user. Run the command as root, or as the user that runs the server.`])
+  }
+}
