@@ -6,7 +6,7 @@ import { parseAnswers } from '../lib/dataset/answers.ts'
 import { splitElements, splitMembers } from '../lib/dataset/json-pieces.ts'
 import { mergeAnswers } from '../lib/dataset/merge.ts'
 import { decideParticipant } from '../lib/dataset/participant.ts'
-import { toSegment } from '../lib/dataset/segment.ts'
+import { foldName, Segments, toSegment } from '../lib/dataset/segment.ts'
 import { parseUploadName } from '../lib/dataset/upload-name.ts'
 import { writeZip, type ZipInput } from './zip-writer.ts'
 
@@ -32,16 +32,52 @@ for (const { name, given, expected } of names) {
 
 const segments = [
   { name: 'a plain name stays', given: 'p-0042', matches: /^p-0042$/ },
+  { name: 'capitals stay', given: 'P0042', matches: /^P0042$/ },
+  { name: 'a uuid stays', given: UUID, matches: new RegExp(`^${UUID}$`) },
   { name: 'any script stays', given: 'Zoë_名前', matches: /^Zoë_名前$/ },
-  { name: 'white space would end a name for a converter', given: 'anna b', matches: /^anna_b-[0-9a-f]{8}$/ },
-  { name: 'directories are not followed', given: '../../etc/passwd', matches: /^passwd-[0-9a-f]{8}$/ },
-  { name: 'an extension stays at the end', given: 'a b.wav', matches: /^a_b-[0-9a-f]{8}\.wav$/ },
-  { name: 'nothing is something', given: '', matches: /^unnamed-[0-9a-f]{8}$/ },
-  { name: 'a long name is cut', given: 'x'.repeat(500), matches: /^x{200}-[0-9a-f]{8}$/ },
+  { name: 'white space would end a name for a converter', given: 'anna b', matches: /^anna_b-[0-9a-f]{16}$/ },
+  { name: 'directories are not followed', given: '../../etc/passwd', matches: /^passwd-[0-9a-f]{16}$/ },
+  { name: 'an extension stays at the end', given: 'a b.wav', matches: /^a_b-[0-9a-f]{16}\.wav$/ },
+  { name: 'nothing is something', given: '', matches: /^unnamed-[0-9a-f]{16}$/ },
+  { name: '120 bytes stay', given: 'x'.repeat(120), matches: /^x{120}$/ },
+  { name: 'a long name is cut', given: 'x'.repeat(300), matches: /^x{103}-[0-9a-f]{16}$/ },
+  { name: 'a long name is cut by its bytes', given: '名'.repeat(100), matches: /^名{34}-[0-9a-f]{16}$/ },
+  { name: 'a long name keeps its extension', given: `${'x'.repeat(300)}.wav`, matches: /^x{99}-[0-9a-f]{16}\.wav$/ },
+  { name: 'a device of Windows is no name', given: 'nul.wav', matches: /^nul-[0-9a-f]{16}\.wav$/ },
+  { name: 'a dot at the end is no part of a name for Windows', given: 'anna.', matches: /^anna-[0-9a-f]{16}$/ },
 ]
-for (const { name, given, matches } of segments) test(`a segment: ${name}`, () => assert.match(toSegment(given), matches))
+for (const { name, given, matches } of segments) {
+  test(`a segment: ${name}`, () => {
+    assert.match(toSegment(given), matches)
+    assert.ok(Buffer.byteLength(toSegment(given, true)) <= 120, 'it has at most 120 bytes')
+  })
+}
 
-test('two names that are changed to the same stay two', () => assert.notEqual(toSegment('a b'), toSegment('a  b')))
+const changed = toSegment('a b')
+const apart: { name: string; given: string[] }[] = [
+  { name: 'names that are changed to the same', given: ['a b', 'a  b', 'a_b'] },
+  { name: 'a name that looks as if it was changed', given: ['a b', changed, changed.toUpperCase(), toSegment(changed)] },
+  { name: 'long names that begin and end the same', given: [`${'x'.repeat(200)}1${'y'.repeat(50)}.wav`, `${'x'.repeat(200)}2${'y'.repeat(50)}.wav`] },
+  { name: 'names that differ by capitals', given: ['anna', 'Anna', 'ANNA', 'ben'] },
+  { name: 'names that differ by what a letter is without its capital', given: ['straße', 'STRASSE', 'STRAẞE', 'ΟΔΟΣ', 'οδος', 'οδοσ', 'K1', '\u212a1'] },
+  { name: 'names that differ by normalisation', given: ['Zoë', 'Zoe\u0308', 'ﬁ', 'fi'] },
+  { name: 'names that differ by what is not seen', given: ['anna', 'an\u00adna', 'an\u200dna'] },
+  { name: 'names that differ by halves of characters', given: ['a\ud800', 'a\ud801', 'a\ufffd'] },
+  { name: 'names that differ by dots at the end', given: ['anna', 'anna.', 'anna..', ' anna'] },
+]
+for (const { name, given } of apart) {
+  test(`segments: ${name} stay apart on any disk, in any order`, () => {
+    const segments = new Segments(given)
+    assert.equal(new Set(given.map((each) => foldName(segments.of(each)))).size, given.length, given.map((each) => segments.of(each)).join(' '))
+    const others = new Segments([...given, ...given].toReversed())
+    for (const each of given) assert.equal(segments.of(each), others.of(each))
+  })
+}
+
+test('segments: only names that meet are changed', () => {
+  const segments = new Segments(['anna', 'Anna', 'Ben', 'Ben'])
+  assert.deepEqual(['Anna', 'Ben'].map((name) => segments.of(name).replace(/[0-9a-f]{16}/, '#')), ['Anna-#', 'Ben'])
+})
 
 const arrays = [
   { given: '[]', expected: [] },

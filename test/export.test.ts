@@ -123,7 +123,7 @@ const cases: Case[] = [
     },
     expect: async (exported, sitting, row) => {
       assert.equal(row?.['state'], 'complete')
-      assert.equal(exported.files.filter((path) => path.startsWith(`incomplete/${sitting.id}`)).length, 0)
+      assert.equal(exported.files.filter((path) => path.startsWith(`incomplete/sessions/${sitting.id}`)).length, 0)
       await holdsRecordings(exported, sitting)
     },
   },
@@ -344,7 +344,7 @@ const cases: Case[] = [
       assert.equal(row?.['participant'], 'Åsa Ωmega/../x')
       const rows = exported.responses.filter((each) => each['session'] === sitting.id)
       assert.deepEqual(rows.slice(0, 3).map((each) => [each['item'], each['value']]), [['größe', 'ja, "sehr"\r\n😀'], ['formula', "'=1+1"], ['negative', '-3.5']])
-      assert.ok(Object.keys(exported.surveys).some((name) => /^x-[0-9a-f]{8}$/.test(name)))
+      assert.ok(Object.keys(exported.surveys).some((name) => /^x-[0-9a-f]{16}$/.test(name)))
       await holdsRecordings(exported, sitting)
     },
   },

@@ -9,16 +9,18 @@ messages/<participant>/                              JSON submissions, byte for 
 responses.csv      one row for each answer; file and sha256 are the recording where the value names one, else the activity
 recordings.csv     one row for each recording, with what its WAV header says
 sessions.csv       one row for each session: complete, or what is missing; claims about the participant that contradict each other
-incomplete/        uploads with missing slices, archives that cannot be trusted, files that fit nowhere; reasons.csv says why
-unassigned/        what nobody is known for: no token, file name or answer says whose it is; reasons.csv names it
+incomplete/        uploads with missing slices, and what cannot be read or trusted, in sessions/<session>/; reasons.csv says why
+unassigned/        what nobody is known for: no token, file name or answer says whose it is; in files/ what has no name
+                   of an upload; reasons.csv says why
 SHA256SUMS         for: sha256sum -c SHA256SUMS
 .export.json       what was taken, so that an interrupted export can be completed with --resume
 
 Sessions that are incomplete are in survey/ and audio/ as far as they arrived: look at the column state of sessions.csv.
 
 CSV files are UTF-8 with CRLF (RFC 4180). A cell that a spreadsheet would run as a formula has an apostrophe in front: take
-one off where an exact value matters, or read survey/. The names of directories and files are made safe; a name that had to
-be changed has 8 digits of its SHA-256, and the CSV files have it as it was given.
+one off where an exact value matters, or read survey/. The CSV files have the names of participants, sessions and items as
+they were given. As names of directories and files they are made safe, at most 120 bytes long, and different to disks that
+do not tell capitals apart: a name that had to be changed has the first 16 digits of its SHA-256.
 
 For the converters: reproschema output2redcap reads survey/; b2aiprep reproschema-to-redcap reads audio/ and survey/.
 `

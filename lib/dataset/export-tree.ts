@@ -3,6 +3,7 @@ import { mkdir, rm, type FileHandle } from 'node:fs/promises'
 import { dirname, join, parse } from 'node:path'
 import { createFile, moveOwn, putInPlace, remove, writeWhole } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { foldName } from './segment.ts'
 import { readContent } from './stored-content.ts'
 
 const UNFINISHED = '.unfinished'
@@ -66,7 +67,7 @@ export class ExportTree {
     const found = await readContent(join(this.root, path))
     const written = found.type === 'missing' ? await this.#create(path, content) : { path, ...(await this.#drain(content)) }
     if (found.type !== 'missing' && !(found.type === 'file' && found.sha256 === written.sha256)) throw this.#differs(path)
-    this.#taken.add(keyOf(path))
+    this.#taken.add(foldName(path))
     await this.#onWritten(written)
     return written
   }
@@ -75,7 +76,7 @@ export class ExportTree {
   #findFree(wish: string): string {
     const { dir, name, ext } = parse(wish)
     let path = wish
-    for (let copy = 2; this.#taken.has(keyOf(path)); copy++) path = join(dir, `${name}-${copy}${ext}`)
+    for (let copy = 2; this.#taken.has(foldName(path)); copy++) path = join(dir, `${name}-${copy}${ext}`)
     return path
   }
 
@@ -121,9 +122,4 @@ export class ExportTree {
   #differs(path: string): ExportError {
     return new ExportError(`${join(this.root, path)} is there already and differs. It was left as it is; export to another directory.`)
   }
-}
-
-// Two names that differ in case alone are one on other systems' disks.
-function keyOf(path: string): string {
-  return path.normalize('NFC').toLowerCase()
 }

@@ -7,7 +7,7 @@ import { EXPORT_NOTE } from './export-note.ts'
 import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
 import { ExportTree } from './export-tree.ts'
 import { claim, decideParticipant } from './participant.ts'
-import { toSegment } from './segment.ts'
+import { Segments, toSegment } from './segment.ts'
 import { exportSession } from './session-export.ts'
 import { findingsOf, type Session } from './session.ts'
 import { Lines } from './table.ts'
@@ -94,8 +94,15 @@ async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
   const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
   estimate(work, sessions)
   for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.begin()
-  for (const session of sessions) await exportSession({ tree, tables, directory: collection.directory }, session)
-  for (const arrival of collection.messages) await writeMessages(work, arrival)
+  const senders = await findSenders(collection)
+  // Of all that has arrived: the names in the tree are the same whatever is selected.
+  const participants = new Segments([...collection.sessions.map(({ participant }) => participant), ...senders.values()].filter((name) => name !== undefined))
+  const names = { participants, sessions: new Segments(collection.sessions.map(({ id }) => id)) }
+  for (const session of sessions) await exportSession({ tree, tables, ...names, directory: collection.directory }, session)
+  for (const [arrival, participant] of senders) {
+    if (!isSelected(selection, arrival.submission.receivedAt, participant)) continue
+    await writeMessages(work, arrival, participant === undefined ? undefined : participants.of(participant))
+  }
   for (const arrival of collection.foreign) await writeForeign(work, arrival)
   if (selection.participant === undefined) await noteLost(work)
   return {
@@ -122,15 +129,23 @@ function estimate({ collection, count }: Work, sessions: readonly Session[]): vo
   }
 }
 
-async function writeMessages({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {
-  const { submission, file } = arrival
-  const answers = submission.participant === undefined ? await readIdentifiers(pathOf(collection, arrival)) : []
-  const { participant } = decideParticipant({ tokens: claim([submission.participant]), uids: [], answers: claim(answers) })
-  if (!isSelected(selection, submission.receivedAt, participant)) return
-  const folder = participant === undefined ? 'unassigned/messages' : `messages/${toSegment(participant)}`
-  const written = await tree.write(`${folder}/${toSegment(file.storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
-  if (participant !== undefined) return
-  await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: file.storedAs })
+// Whose each JSON submission is, as its token or its answers say.
+async function findSenders(collection: Collection): Promise<Map<Arrival, string | undefined>> {
+  const senders = new Map<Arrival, string | undefined>()
+  for (const arrival of collection.messages) {
+    const { participant } = arrival.submission
+    const answers = participant === undefined ? await readIdentifiers(pathOf(collection, arrival)) : []
+    senders.set(arrival, decideParticipant({ tokens: claim([participant]), uids: [], answers: claim(answers) }).participant)
+  }
+  return senders
+}
+
+async function writeMessages({ collection, tree, tables }: Work, arrival: Arrival, sender: string | undefined): Promise<void> {
+  const { storedAs } = arrival.file
+  const folder = sender === undefined ? 'unassigned/messages' : `messages/${sender}`
+  const written = await tree.write(`${folder}/${toSegment(storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
+  if (sender !== undefined) return
+  await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: storedAs })
 }
 
 async function readIdentifiers(path: string): Promise<string[]> {

@@ -4,7 +4,7 @@ import { readWavHeader, type WavHeader } from '../archive/wav.ts'
 import type { ZipEntry } from '../archive/zip.ts'
 import type { ExportTree, Written } from './export-tree.ts'
 import type { Inspected } from './inspection.ts'
-import { toSegment } from './segment.ts'
+import { Segments } from './segment.ts'
 import { readOneEntry } from './upload-archive.ts'
 import { baseName, type UploadContent } from './upload-content.ts'
 
@@ -35,13 +35,15 @@ export interface RecordingProblem {
 export class RecordingExport {
   readonly #tree: ExportTree
   readonly #folder: string
+  readonly #segments: Segments
   readonly #entries = new Map<string, ZipEntry>()
   readonly #damaged = new Set<string>()
   readonly exported = new Map<string, ExportedRecording>()
 
-  constructor(tree: ExportTree, folder: string) {
+  constructor(tree: ExportTree, folder: string, uploads: readonly ReadUpload[]) {
     this.#tree = tree
     this.#folder = folder
+    this.#segments = new Segments(uploads.flatMap(({ content }) => content.recordings.map(baseName)))
   }
 
   /** Writes a recording, unless it has been written already; says what is wrong with it. */
@@ -54,7 +56,7 @@ export class RecordingExport {
     }
     try {
       const beginning = new Beginning()
-      const file = await this.#tree.write(`${this.#folder}/${toSegment(name)}`, beginning.watch(readOneEntry(upload.ranges, entry)))
+      const file = await this.#tree.write(`${this.#folder}/${this.#segments.of(name)}`, beginning.watch(readOneEntry(upload.ranges, entry)))
       this.exported.set(name, { file, header: await readWavHeader({ first: beginning.taken(), bytes: file.bytes }) })
       this.#entries.set(name, entry)
       this.#damaged.delete(name)

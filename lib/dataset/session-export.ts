@@ -7,7 +7,7 @@ import type { ExportTree, Written } from './export-tree.ts'
 import type { Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
-import { toSegment } from './segment.ts'
+import { toSegment, type Segments } from './segment.ts'
 import { isFinal, type Session } from './session.ts'
 import { readContent } from './stored-content.ts'
 import { rangesOf, readOneEntry, readRanges, withSource } from './upload-archive.ts'
@@ -18,6 +18,9 @@ import { arrivalsOf, type Slice, type Upload } from './upload.ts'
 export interface SessionExportParts {
   readonly tree: ExportTree
   readonly tables: ExportTables
+  /** The names that participants and sessions have in the tree. */
+  readonly participants: Segments
+  readonly sessions: Segments
   /** Where the project's files are stored. */
   readonly directory: string
 }
@@ -33,15 +36,17 @@ class SessionExport {
   readonly #directory: string
   readonly #session: Session
   readonly #segment: string
+  readonly #owner: string | undefined
   readonly #missing: string[]
   readonly #damaged = new Set<Inspected>()
 
-  constructor({ tree, tables, directory }: SessionExportParts, session: Session) {
+  constructor({ tree, tables, participants, sessions, directory }: SessionExportParts, session: Session) {
     this.#tree = tree
     this.#tables = tables
     this.#directory = directory
     this.#session = session
-    this.#segment = toSegment(session.id)
+    this.#segment = sessions.of(session.id)
+    this.#owner = session.participant === undefined ? undefined : participants.of(session.participant)
     this.#missing = [...session.missing]
   }
 
@@ -82,7 +87,7 @@ class SessionExport {
   }
 
   async #writeRecordings(uploads: readonly ReadUpload[]): Promise<Map<string, ExportedRecording>> {
-    const audio = new RecordingExport(this.#tree, this.#folder('audio'))
+    const audio = new RecordingExport(this.#tree, this.#folder('audio'), uploads)
     for (const upload of uploads) {
       for (const entry of upload.content.recordings) {
         const problem = await audio.add(upload, entry)
@@ -147,13 +152,13 @@ class SessionExport {
     const suffix = upload.activity === undefined ? '' : `-activity${upload.activity}`
     const name = isFirst ? this.#segment : `${this.#segment}-${upload.uuid}${suffix}`
     const isDamaged = this.#damaged.has(inspected)
-    const path = isDamaged ? `incomplete/${this.#segment}/${upload.uuid}${suffix}.zip` : `archives/${name}.zip`
+    const path = isDamaged ? `incomplete/sessions/${this.#segment}/${upload.uuid}${suffix}.zip` : `archives/${name}.zip`
     const archive = await this.#tree.write(path, readRanges(ranges))
     if (isDamaged) await this.#noteIncomplete(archive, 'Some of its entries cannot be used; the rows with its name as source tell which.', upload.uuid)
     const leftoverBytes = inspected.type === 'whole' ? inspected.leftoverBytes : 0
     if (leftoverBytes === 0) return
     const front = readRanges(rangesOf(upload.slices, 0, this.#directory), leftoverBytes)
-    const leftover = await this.#tree.write(`incomplete/${this.#segment}/${upload.uuid}-leftover.bin`, front)
+    const leftover = await this.#tree.write(`incomplete/sessions/${this.#segment}/${upload.uuid}-leftover.bin`, front)
     await this.#noteIncomplete(leftover, 'These bytes of another upload stood in front of the archive.', upload.uuid)
   }
 
@@ -179,12 +184,12 @@ class SessionExport {
   async #setAside(slice: Slice, reason: string): Promise<void> {
     const { storedAs } = slice.file
     const content = readRanges([{ path: join(this.#directory, storedAs) }])
-    await this.#noteIncomplete(await this.#tree.write(`incomplete/${this.#segment}/${toSegment(storedAs)}`, content), reason, storedAs)
+    await this.#noteIncomplete(await this.#tree.write(`incomplete/sessions/${this.#segment}/${toSegment(storedAs)}`, content), reason, storedAs)
   }
 
   async #setEntryAside(upload: ReadUpload, entry: ZipEntry, reason: string): Promise<void> {
     const { uuid } = upload.inspected.upload
-    const path = `incomplete/${this.#segment}/${uuid}-${toSegment(entry.name.replaceAll('/', '_'))}`
+    const path = `incomplete/sessions/${this.#segment}/${uuid}-${toSegment(entry.name.replaceAll('/', '_'))}`
     try {
       await this.#noteIncomplete(await this.#tree.write(path, readOneEntry(upload.ranges, entry)), reason, uuid)
     } catch (error) {
@@ -207,7 +212,6 @@ class SessionExport {
   }
 
   #folder(kind: 'survey' | 'audio'): string {
-    const { participant } = this.#session
-    return participant === undefined ? `unassigned/${kind}/${this.#segment}` : `${kind}/${toSegment(participant)}/${this.#segment}`
+    return this.#owner === undefined ? `unassigned/${kind}/${this.#segment}` : `${kind}/${this.#owner}/${this.#segment}`
   }
 }

@@ -11,20 +11,21 @@ const CHARACTERS = new Intl.Segmenter()
 /**
  * Makes one safe path segment of a file's name from the network; the receipt keeps the name as it was given.
  * @param given any text, such as the filename of a part
- * @returns 1 to 200 bytes of UTF-8 without control characters or separators, never starting with `.`
+ * @param maxBytes what it is cut to, in bytes of UTF-8
+ * @returns 1 to `maxBytes` bytes of UTF-8 without control characters or separators, never starting with `.`
  */
-export function toStoredName(given: string): string {
+export function toStoredName(given: string, maxBytes = MAX_BYTES): string {
   const last = given.split(/[/\\]/).findLast((segment) => segment !== '') ?? '' // RFC 7578 §4.2: directories are not to be used
   const plain = last.replace(UNSAFE, '_').replace(/^[\s.]+/, '').trimEnd()
-  return shorten(plain) || 'unnamed'
+  return shorten(plain, maxBytes) || 'unnamed'
 }
 
-function shorten(name: string): string {
-  if (Buffer.byteLength(name) <= MAX_BYTES) return name
+function shorten(name: string, maxBytes: number): string {
+  if (Buffer.byteLength(name) <= maxBytes) return name
   const dot = name.indexOf('.', Math.max(1, name.length - MAX_EXTENSION_BYTES))
   const extension = dot < 0 ? '' : name.slice(dot)
-  const room = Buffer.byteLength(extension) <= MAX_EXTENSION_BYTES ? MAX_BYTES - Buffer.byteLength(extension) : MAX_BYTES
-  return (cut(name, room) || 'unnamed') + (room < MAX_BYTES ? extension : '') // one letter may have 200 bytes of accents
+  const room = Buffer.byteLength(extension) <= MAX_EXTENSION_BYTES ? maxBytes - Buffer.byteLength(extension) : maxBytes
+  return (cut(name, room) || 'unnamed') + (room < maxBytes ? extension : '') // one letter may have 200 bytes of accents
 }
 
 // By characters as a reader sees them, so that no accent and no half of an emoji is left behind. Only the place of the
