@@ -114,7 +114,8 @@ function answersFile(...answers: readonly (readonly [string, string, string, str
     `{"@type":"reproschema:Response","@id":"${id}","wasAttributedTo":{"@id":"s"},"isAbout":"x/item","value":${value}}`,
   ])
   const content = Buffer.from(`[${elements.join(' , ')}]`)
-  return { content, answers: parseAnswers(content) }
+  const entry = { name: 'x/activity_0.jsonld', bytes: content.length, compressedBytes: content.length, crc32: 0, isDirectory: false, method: 0, dataOffset: 0 }
+  return { entry, content, answers: parseAnswers(content) }
 }
 
 const merges = [

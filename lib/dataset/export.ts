@@ -6,10 +6,11 @@ import { collect, pathOf, type Collection } from './collection.ts'
 import { EXPORT_NOTE } from './export-note.ts'
 import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
 import { ExportTree } from './export-tree.ts'
+import { findingsOf } from './inspection.ts'
 import { claim, decideParticipant } from './participant.ts'
 import { Segments, toSegment } from './segment.ts'
 import { exportSession } from './session-export.ts'
-import { findingsOf, type Session } from './session.ts'
+import type { Session } from './session.ts'
 import { Lines } from './table.ts'
 import { readRanges } from './upload-archive.ts'
 import { isIdentifier } from './upload-content.ts'
@@ -98,7 +99,10 @@ async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
   // Of all that has arrived: the names in the tree are the same whatever is selected.
   const participants = new Segments([...collection.sessions.map(({ participant }) => participant), ...senders.values()].filter((name) => name !== undefined))
   const names = { participants, sessions: new Segments(collection.sessions.map(({ id }) => id)) }
-  for (const session of sessions) await exportSession({ tree, tables, ...names, directory: collection.directory }, session)
+  let incomplete = 0
+  for (const session of sessions) {
+    if (!(await exportSession({ tree, tables, ...names, directory: collection.directory }, session))) incomplete++
+  }
   for (const [arrival, participant] of senders) {
     if (!isSelected(selection, arrival.submission.receivedAt, participant)) continue
     await writeMessages(work, arrival, participant === undefined ? undefined : participants.of(participant))
@@ -107,7 +111,7 @@ async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
   if (selection.participant === undefined) await noteLost(work)
   return {
     sessions: sessions.length,
-    incomplete: sessions.filter(({ missing }) => missing.length > 0).length,
+    incomplete,
     unassigned: sessions.filter(({ participant }) => participant === undefined).length,
   }
 }

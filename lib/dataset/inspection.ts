@@ -1,9 +1,10 @@
 import { ArchiveError } from '../archive/archive-error.ts'
 import type { ByteSource } from '../archive/source.ts'
 import { readEnd } from '../archive/zip-end.ts'
+import type { ZipEntry } from '../archive/zip-entry.ts'
 import { systemCode } from '../errors.ts'
 import { rangesOf, skipFront, withSource } from './upload-archive.ts'
-import { baseName, isIdentifier, namesFile, readUploadContent, type UploadContent } from './upload-content.ts'
+import { baseName, isIdentifier, isUnusable, namesFile, readUploadContent, type UploadContent } from './upload-content.ts'
 import type { Slice, Upload } from './upload.ts'
 
 const MOST_GAPS = 20 // of missing slices that are spelled out
@@ -28,6 +29,7 @@ export type Inspected = { readonly upload: Upload } & (
 export interface Findings {
   /** The sessions of its answers, the first one first. */
   readonly sessions: readonly string[]
+  readonly hasAnswers: boolean
   readonly activities: readonly string[]
   /** Answers to `record_id` or `participant_id`. */
   readonly identifiers: readonly string[]
@@ -36,6 +38,28 @@ export interface Findings {
   readonly recordings: readonly { readonly name: string; readonly bytes: number }[]
   /** Names of other files that can be read. */
   readonly files: readonly string[]
+  /** What the files of answers hold, as `contentKey` gives it. */
+  readonly contents: readonly string[]
+  /** Entries that were refused, and files of answers that cannot be read. */
+  readonly unusable: readonly Unusable[]
+}
+
+/** An entry that nothing can be taken from. */
+export interface Unusable {
+  readonly name: string
+  /** What it should hold, as `contentKey` gives it. */
+  readonly content: string
+  readonly reason: string
+}
+
+/** Says whether an upload is of a whole session, and can be read. */
+export function isFinal({ upload, type }: Inspected): boolean {
+  return upload.activity === undefined && type === 'whole'
+}
+
+/** What was found in an upload; undefined where it cannot be read. */
+export function findingsOf(inspected: Inspected): Findings | undefined {
+  return inspected.type === 'whole' ? inspected.findings : undefined
 }
 
 /**
@@ -104,12 +128,20 @@ function summarise({ answersFiles, recordings, rest }: UploadContent): Findings 
   const answers = answersFiles.flatMap((file) => file.answers)
   return {
     sessions: unique(answers.map((answer) => answer.session)),
+    hasAnswers: answers.length > 0,
     activities: unique(answers.map((answer) => answer.activity)),
     identifiers: unique(answers.filter(isIdentifier).map((answer) => answer.value.trim())),
     named: unique(answers.filter(namesFile).map((answer) => answer.value)),
     recordings: recordings.map((entry) => ({ name: baseName(entry), bytes: entry.bytes })),
-    files: rest.filter(({ entry }) => entry.problem === undefined).map(({ entry }) => baseName(entry)),
+    files: rest.filter((each) => !isUnusable(each)).map(({ entry }) => baseName(entry)),
+    contents: answersFiles.map(({ entry }) => contentKey(entry)),
+    unusable: rest.filter(isUnusable).map(({ entry, reason }) => ({ name: baseName(entry), content: contentKey(entry), reason })),
   }
+}
+
+// What the directory says of a content tells it from every other of the same session, also where it cannot be read.
+function contentKey({ crc32, bytes }: ZipEntry): string {
+  return `${crc32}-${bytes}`
 }
 
 function unique(names: readonly (string | undefined)[]): string[] {

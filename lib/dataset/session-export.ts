@@ -4,14 +4,15 @@ import type { ZipEntry } from '../archive/zip.ts'
 import { lastSegment } from './answers.ts'
 import type { ExportTables } from './export-tables.ts'
 import type { ExportTree, Written } from './export-tree.ts'
-import type { Inspected } from './inspection.ts'
+import { isFinal, type Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
+import { describeUnusable } from './missing.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
 import { toSegment, type Segments } from './segment.ts'
-import { isFinal, type Session } from './session.ts'
+import type { Session } from './session.ts'
 import { readContent } from './stored-content.ts'
 import { rangesOf, readOneEntry, readRanges, withSource } from './upload-archive.ts'
-import { readUploadContent } from './upload-content.ts'
+import { baseName, isUnusable, readUploadContent } from './upload-content.ts'
 import { arrivalsOf, type Slice, type Upload } from './upload.ts'
 
 /** What the export of a session works with. */
@@ -25,9 +26,12 @@ export interface SessionExportParts {
   readonly directory: string
 }
 
-/** Writes everything of one session. Its answers are in memory, its recordings never are. */
-export async function exportSession(parts: SessionExportParts, session: Session): Promise<void> {
-  await new SessionExport(parts, session).run()
+/**
+ * Writes everything of one session. Its answers are in memory, its recordings never are.
+ * @returns whether it is complete: damage to a recording shows only here, where all of it is read
+ */
+export async function exportSession(parts: SessionExportParts, session: Session): Promise<boolean> {
+  return new SessionExport(parts, session).run()
 }
 
 class SessionExport {
@@ -50,13 +54,15 @@ class SessionExport {
     this.#missing = [...session.missing]
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<boolean> {
     const uploads = await this.#readUploads()
     const activities = mergeAnswers(uploads.map(({ content }) => content.answersFiles))
     const recordings = await this.#writeRecordings(uploads)
+    await this.#writeRest(uploads)
     await this.#writeAnswers(activities, recordings)
     for (const upload of uploads) await this.#writeArchive(upload)
     await this.#noteSession(activities, recordings)
+    return this.#missing.length === 0
   }
 
   async #readUploads(): Promise<ReadUpload[]> {
@@ -91,16 +97,27 @@ class SessionExport {
     for (const upload of uploads) {
       for (const entry of upload.content.recordings) {
         const problem = await audio.add(upload, entry)
-        if (problem?.isDamaged === true) await this.#noteDamaged(upload, entry, problem.reason)
-        else if (problem !== undefined) await this.#setEntryAside(upload, entry, problem.reason)
-      }
-      for (const { entry, reason } of upload.content.rest) {
-        if (entry.problem !== undefined) await this.#noteDamaged(upload, entry, reason)
-        else await this.#setEntryAside(upload, entry, reason)
+        const damage = problem?.isDamaged === false ? await this.#setEntryAside(upload, entry, problem.reason) : problem?.reason
+        if (damage !== undefined) await this.#noteDamaged(upload, entry, damage)
       }
     }
     for (const name of audio.lacking()) this.#missing.push(`recording ${name}, which is damaged`)
     return audio.exported
+  }
+
+  async #writeRest(uploads: readonly ReadUpload[]): Promise<void> {
+    const kept = new Set<string>()
+    const damaged: { name: string; says: string }[] = []
+    for (const upload of uploads) {
+      for (const { entry, reason } of upload.content.rest) {
+        const name = baseName(entry)
+        const problem = entry.problem ?? (await this.#setEntryAside(upload, entry, reason))
+        if (problem === undefined) kept.add(name)
+        else await this.#noteDamaged(upload, entry, problem)
+        if (problem !== undefined && !isUnusable({ entry, reason })) damaged.push({ name, says: describeUnusable({ name, reason: problem }, upload.inspected.upload.uuid) })
+      }
+    }
+    this.#missing.push(...damaged.filter(({ name }) => !kept.has(name)).map(({ says }) => says))
   }
 
   async #writeAnswers(activities: readonly MergedActivity[], recordings: ReadonlyMap<string, ExportedRecording>): Promise<void> {
@@ -187,14 +204,16 @@ class SessionExport {
     await this.#noteIncomplete(await this.#tree.write(`incomplete/sessions/${this.#segment}/${toSegment(storedAs)}`, content), reason, storedAs)
   }
 
-  async #setEntryAside(upload: ReadUpload, entry: ZipEntry, reason: string): Promise<void> {
+  /** Writes an entry; says what is wrong with it where it cannot be read, and then writes nothing. */
+  async #setEntryAside(upload: ReadUpload, entry: ZipEntry, reason: string): Promise<string | undefined> {
     const { uuid } = upload.inspected.upload
     const path = `incomplete/sessions/${this.#segment}/${uuid}-${toSegment(entry.name.replaceAll('/', '_'))}`
     try {
       await this.#noteIncomplete(await this.#tree.write(path, readOneEntry(upload.ranges, entry)), reason, uuid)
+      return undefined
     } catch (error) {
       if (!(error instanceof ArchiveError)) throw error
-      await this.#noteDamaged(upload, entry, error.reason)
+      return error.reason
     }
   }
 

@@ -1,10 +1,14 @@
-import type { Findings, Inspected } from './inspection.ts'
+import { Adoption } from './adoption.ts'
+import { findingsOf, isFinal, type Inspected } from './inspection.ts'
+import { findMissing } from './missing.ts'
 import { claim, decideParticipant } from './participant.ts'
 import { arrivalsOf } from './upload.ts'
 
+const ADOPTED = 'names no session that can be read; it was put here as the only session of its token and uid'
+
 /** Everything that one participant sent in one sitting. */
 export interface Session {
-  /** `wasAttributedTo.@id` of its answers; `upload-<uuid>` where no answer can be read. */
+  /** `wasAttributedTo.@id` of its answers; `upload-<uuid>` for an upload that names no session and fits none. */
   readonly id: string
   /** The best source of answers first: whole sessions, the last one first; then activities in the order of their arrival. */
   readonly uploads: readonly Inspected[]
@@ -31,41 +35,25 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
     if (id === undefined) unread.push(each)
     else add(id, each)
   }
-  const owners = indexOwners(groups)
-  for (const each of unread) add(findOwner(each, owners) ?? `upload-${each.upload.uuid}`, each)
-  return [...groups].map(([id, uploads]) => toSession(id, uploads)).toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
-}
-
-/** Says whether an upload is of a whole session, and can be read. */
-export function isFinal({ upload, type }: Inspected): boolean {
-  return upload.activity === undefined && type === 'whole'
-}
-
-/** What was found in an upload; undefined where it cannot be read. */
-export function findingsOf(inspected: Inspected): Findings | undefined {
-  return inspected.type === 'whole' ? inspected.findings : undefined
-}
-
-// An upload whose answers cannot be read belongs to the session of the same token and uid, where there is only one.
-function indexOwners(groups: ReadonlyMap<string, readonly Inspected[]>): Map<string, Set<string>> {
-  const owners = new Map<string, Set<string>>()
-  for (const [id, uploads] of groups) {
-    for (const key of uploads.flatMap(ownerKeys)) owners.set(key, (owners.get(key) ?? new Set()).add(id))
+  const adoption = new Adoption(groups)
+  const adopted = new Set<Inspected>()
+  for (const each of unread) {
+    const id = adoption.find(each)
+    if (id !== undefined) adopted.add(each)
+    add(id ?? newId(each, groups), each)
   }
-  return owners
+  const sessions = [...groups].map(([id, uploads]) => toSession(id, uploads, adopted))
+  return sessions.toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
 }
 
-function findOwner(inspected: Inspected, owners: ReadonlyMap<string, ReadonlySet<string>>): string | undefined {
-  const candidates = new Set(ownerKeys(inspected).flatMap((key) => [...(owners.get(key) ?? [])]))
-  return candidates.size === 1 ? [...candidates][0] : undefined
+function newId({ upload }: Inspected, groups: ReadonlyMap<string, unknown>): string {
+  const id = `upload-${upload.uuid}`
+  let free = id
+  for (let copy = 2; groups.has(free); copy++) free = `${id}-${copy}`
+  return free
 }
 
-function ownerKeys({ upload }: Inspected): string[] {
-  const tokens = new Set(arrivalsOf(upload).map(({ submission }) => submission.tokenSha256))
-  return [...tokens].flatMap((token) => (token === undefined && upload.uid === '' ? [] : [JSON.stringify([token, upload.uid])]))
-}
-
-function toSession(id: string, unsorted: readonly Inspected[]): Session {
+function toSession(id: string, unsorted: readonly Inspected[], adopted: ReadonlySet<Inspected>): Session {
   const uploads = unsorted.toSorted(byWorth)
   const arrivals = uploads.flatMap(({ upload }) => arrivalsOf(upload))
   const moments = arrivals.map(({ submission }) => submission.receivedAt).toSorted()
@@ -81,6 +69,7 @@ function toSession(id: string, unsorted: readonly Inspected[]): Session {
     participant,
     conflicts: [
       ...(conflict === undefined ? [] : [conflict]),
+      ...uploads.filter((each) => adopted.has(each)).map(({ upload }) => `upload ${upload.uuid} ${ADOPTED}`),
       ...mixed.map((each) => `upload ${each.upload.uuid} has answers of ${findingsOf(each)?.sessions.length} sessions`),
     ],
     missing: findMissing(uploads),
@@ -102,20 +91,4 @@ function compare(a: string, b: string): number {
 
 function lastArrival({ upload }: Inspected): string {
   return upload.slices.map(({ submission }) => submission.receivedAt).toSorted().at(-1) ?? ''
-}
-
-function findMissing(uploads: readonly Inspected[]): string[] {
-  const missing: string[] = []
-  const hasFinal = uploads.some(isFinal)
-  for (const each of uploads) {
-    if (each.type === 'whole' || (hasFinal && each.upload.activity !== undefined)) continue
-    if (each.type === 'incomplete') missing.push(`${each.missing} of upload ${each.upload.uuid}`)
-    else missing.push(`upload ${each.upload.uuid}, which cannot be read: ${each.reason}`)
-  }
-  if (!hasFinal && !uploads.some(({ upload }) => upload.activity === undefined)) missing.push('the upload at the end of the session')
-  const findings = uploads.flatMap((each) => findingsOf(each) ?? [])
-  const there = new Set(findings.flatMap(({ recordings, files }) => [...recordings.map(({ name }) => name), ...files]))
-  const named = new Set(findings.flatMap((each) => each.named))
-  for (const name of named) if (!there.has(name)) missing.push(`recording ${name}`)
-  return missing
 }

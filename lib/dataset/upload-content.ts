@@ -13,6 +13,7 @@ const IDENTIFIERS = new Set(['record_id', 'participant_id'])
 
 /** One `activity_<k>.jsonld` of an upload. */
 export interface AnswersFile {
+  readonly entry: ZipEntry
   /** The bytes as they came. */
   readonly content: Buffer
   readonly answers: readonly Answer[]
@@ -23,14 +24,20 @@ export interface UploadContent {
   readonly answersFiles: readonly AnswersFile[]
   readonly recordings: readonly ZipEntry[]
   /** Entries of any other kind, and those that cannot be read, with the reason. */
-  readonly rest: readonly { readonly entry: ZipEntry; readonly reason: string }[]
+  readonly rest: readonly RestEntry[]
+}
+
+/** An entry that is neither answers that can be read nor a WAV recording. */
+export interface RestEntry {
+  readonly entry: ZipEntry
+  readonly reason: string
 }
 
 /** Reads the directory of an upload and its answers; recordings are not read. Throws an `ArchiveError`. */
 export async function readUploadContent(source: ByteSource): Promise<UploadContent> {
   const answersFiles: AnswersFile[] = []
   const recordings: ZipEntry[] = []
-  const rest: { entry: ZipEntry; reason: string }[] = []
+  const rest: RestEntry[] = []
   for (const entry of (await readEntries(source)).toSorted(byNumber)) {
     if (entry.problem !== undefined) rest.push({ entry, reason: entry.problem })
     else if (entry.isDirectory) continue
@@ -50,6 +57,11 @@ export function baseName(entry: ZipEntry): string {
   return entry.name.split('/').findLast((segment) => segment !== '') ?? ''
 }
 
+/** Says whether an entry was refused, or is answers that cannot be read; else it is a file of another kind. */
+export function isUnusable({ entry }: RestEntry): boolean {
+  return entry.problem !== undefined || ANSWERS.test(entry.name)
+}
+
 /** Says whether an answer's value names a file, as `<item>-<uuid>.wav` does. */
 export function namesFile(answer: Answer): boolean {
   return answer.isText && NAMED.test(answer.value)
@@ -64,7 +76,7 @@ async function readAnswers(source: ByteSource, entry: ZipEntry): Promise<Answers
   if (entry.bytes > MAX_ANSWERS_BYTES) return `It has more than ${MAX_ANSWERS_BYTES} bytes.`
   try {
     const content = await readSmallEntry(source, entry)
-    return { content, answers: parseAnswers(content) }
+    return { entry, content, answers: parseAnswers(content) }
   } catch (error) {
     if (error instanceof ArchiveError) return error.reason
     if (error instanceof AnswersError) return error.message

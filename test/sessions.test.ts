@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { exportAndCheck, type Exported, type Row } from './exported.ts'
+import { askToken, needs, runProgram, startServer, temporaryDirectory } from './harness.ts'
+import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sent, type Sitting } from './web-app.ts'
+import { writeZip, type ZipInput } from './zip-writer.ts'
+
+const SLICE = 3000
+
+/** What `status` and `export` say after everything was sent. */
+interface Told {
+  readonly exported: Exported
+  /** The row of a session in sessions.csv, by its id or the uuid of an upload without one. */
+  readonly row: (id: string) => Row
+  /** The same session in the JSON of `status`. */
+  readonly attention: (id: string) => { missing: string[]; conflicts: string[]; complete: boolean } | undefined
+}
+
+interface Sender {
+  readonly token: (participant?: string) => Promise<string>
+  readonly send: (authToken: string, files: readonly Sent[]) => Promise<unknown>
+}
+
+/** Sends something, and gives what is to be found of it. */
+interface Case {
+  readonly name: string
+  readonly act: (sender: Sender) => Promise<(told: Told) => void | Promise<void>>
+}
+
+const uuidOf = ({ name }: Sent) => name.slice(0, 36)
+const elementsOf = (sitting: Sitting, index = 0) => sitting.activities[index]?.given.flatMap(({ elements }) => elements) ?? []
+const recordingsOf = (sitting: Sitting) => sitting.activities.flatMap(({ given }) => given.flatMap(({ recording }) => recording ?? []))
+
+/** A zip at the end of a session with entries of the test's own. */
+function zipOf(uid: string, entries: readonly ZipInput[]): Sent {
+  return { name: `${randomUUID()}-${uid}.zip`, content: writeZip(entries) }
+}
+
+/** The end of the directory is gone: nothing in it can be read. */
+function breakZip({ name, content }: Sent): Sent {
+  return { name, content: Buffer.concat([content.subarray(0, -400), Buffer.alloc(378), content.subarray(-22)]) }
+}
+
+function voice(uid: string): Sitting {
+  const sitting = openApp(uid)
+  answer(sitting, 'voice', { say: makeWav(800), mood: 3 })
+  return sitting
+}
+
+const adoptions: Case[] = [
+  {
+    name: 'an upload that cannot be read is not put to the session of whoever else had the same token',
+    act: async ({ token, send }) => {
+      const clinic = await token()
+      const [first, second] = [voice(''), voice('')]
+      const broken = breakZip(finalZip(second))
+      await send(clinic, slice(finalZip(first), SLICE))
+      await send(clinic, slice(broken, SLICE))
+      return ({ row }) => {
+        assert.equal(row(first.id)['state'], 'complete')
+        assert.equal(row(first.id)['conflicts'], '')
+        assert.equal(row(`upload-${uuidOf(broken)}`)['state'], 'incomplete')
+        assert.equal(row(`upload-${uuidOf(broken)}`)['participant'], '')
+      }
+    },
+  },
+  {
+    name: 'an upload without an answer is not put to the session of whoever else had the same token',
+    act: async ({ token, send }) => {
+      const clinic = await token()
+      const first = voice('')
+      const empty = openApp('')
+      answer(empty, 'welcome', {})
+      const zip = finalZip(empty)
+      await send(clinic, slice(finalZip(first), SLICE))
+      await send(clinic, slice(zip, SLICE))
+      return ({ row }) => {
+        assert.equal(row(first.id)['sources']?.includes(uuidOf(zip)), false)
+        assert.equal(row(`upload-${uuidOf(zip)}`)['responses'], '0')
+      }
+    },
+  },
+  {
+    name: 'an upload with answers that name no session keeps them to itself',
+    act: async ({ token, send }) => {
+      const authToken = await token('adopt-answers')
+      const first = voice('')
+      const other = openApp('')
+      answer(other, 'voice', { said: makeWav(700), record_id: 'somebody else' })
+      const bare = elementsOf(other).map((element) => ({ ...element, wasAttributedTo: undefined }))
+      const [recording] = recordingsOf(other)
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content: JSON.stringify(bare) }, { name: `x/${recording?.name}`, content: recording?.content ?? '' }])
+      await send(authToken, [...slice(finalZip(first), SLICE), ...slice(zip, SLICE)])
+      return ({ row, exported }) => {
+        const id = `upload-${uuidOf(zip)}`
+        assert.equal(row(first.id)['recordings'], '1')
+        assert.equal(row(id)['responses'], '2')
+        assert.ok(exported.recordings.some((each) => each['session'] === id && each['file']?.endsWith(recording?.name ?? '')), 'its recording is with it')
+      }
+    },
+  },
+  {
+    name: 'an upload that cannot be read is put to the only session of its participant, and that is told',
+    act: async ({ token, send }) => {
+      const [known, clinic] = [await token('adopt-known'), await token()]
+      const sittings = [voice(''), voice('adopt-uid')]
+      const broken = sittings.map((sitting) => breakZip(finalZip(sitting)))
+      for (const [index, authToken] of [known, clinic].entries()) {
+        await send(authToken, [activityUpload(sittings[index] ?? openApp(), 0), ...slice(broken[index] ?? { name: '', content: Buffer.alloc(0) }, SLICE)])
+      }
+      return ({ row, attention }) => {
+        for (const [index, { id }] of sittings.entries()) {
+          const uuid = uuidOf(broken[index] ?? { name: '', content: Buffer.alloc(0) })
+          const says = `upload ${uuid} names no session that can be read; it was put here as the only session of its token and uid`
+          assert.equal(row(id)['conflicts'], says)
+          assert.deepEqual(attention(id)?.conflicts, [says])
+          assert.match(row(id)['missing'] ?? '', new RegExp(`^upload ${uuid}, which cannot be read: `))
+        }
+      }
+    },
+  },
+  {
+    name: 'an upload that cannot be read stays alone where its participant has two sessions',
+    act: async ({ token, send }) => {
+      const authToken = await token('adopt-twice')
+      const sittings = [voice(''), voice('')]
+      const broken = breakZip(finalZip(voice('')))
+      await send(authToken, [...sittings.flatMap((sitting) => slice(finalZip(sitting), SLICE)), ...slice(broken, SLICE)])
+      return ({ row }) => {
+        for (const { id } of sittings) assert.equal(row(id)['conflicts'], '')
+        assert.equal(row(`upload-${uuidOf(broken)}`)['participant'], 'adopt-twice')
+      }
+    },
+  },
+  {
+    name: 'two uploads that cannot be read stay two, though they have one uuid',
+    act: async ({ token, send }) => {
+      const clinic = await token()
+      const broken = breakZip(finalZip(voice('uuid-a')))
+      const other = { name: broken.name.replace('uuid-a', 'uuid-b'), content: broken.content }
+      await send(clinic, [broken])
+      await send(clinic, [other])
+      return ({ exported }) => {
+        const rows = exported.sessions.filter((each) => each['session']?.startsWith(`upload-${uuidOf(broken)}`))
+        assert.deepEqual(rows.map((each) => [each['participant'], each['conflicts']]), [['uuid-a', ''], ['uuid-b', '']])
+      }
+    },
+  },
+]
+
+const NOT_A_LIST = 'It is not a JSON list.'
+const DAMAGED = 'The content of the entry is damaged: its checksum is wrong.'
+
+/** The zip of a session whose second file of answers is not as it should be. */
+function zipWith(sitting: Sitting, second: Omit<ZipInput, 'name'>): Sent {
+  const recordings = recordingsOf(sitting).map(({ name, content }) => ({ name: `x/${name}`, content }))
+  const first = { name: 'x/activity_0.jsonld', content: JSON.stringify(elementsOf(sitting, 0), null, 2) }
+  return zipOf(sitting.uid, [first, { name: 'x/activity_1.jsonld', ...second }, ...recordings])
+}
+
+const damages: Case[] = [
+  ...[
+    { name: 'whose checksum is wrong', second: { content: '[]', both: { crc32: 7 } }, reason: DAMAGED },
+    { name: 'of null', second: { content: 'null' }, reason: NOT_A_LIST },
+    { name: 'of an object', second: { content: '{}' }, reason: NOT_A_LIST },
+    { name: 'of half a list', second: { content: '[{"@type":' }, reason: 'It is not JSON.' },
+    { name: 'that is encrypted', second: { content: '[]', both: { flags: 1 } }, reason: 'The entry is encrypted.' },
+  ].map(
+    ({ name, second, reason }): Case => ({
+      name: `a file of answers ${name} is missing`,
+      act: async ({ token, send }) => {
+        const sitting = voice('')
+        const zip = zipWith(sitting, second)
+        await send(await token(`damage ${name}`), slice(zip, SLICE))
+        return ({ row, attention }) => {
+          const says = `activity_1.jsonld of upload ${uuidOf(zip)}, which cannot be used: ${reason}`
+          assert.equal(row(sitting.id)['state'], 'incomplete')
+          assert.equal(row(sitting.id)['missing'], says)
+          assert.deepEqual([attention(sitting.id)?.complete, attention(sitting.id)?.missing], [false, [says]])
+        }
+      },
+    }),
+  ),
+  {
+    name: 'an entry that is refused is missing, though no answer names it',
+    act: async ({ token, send }) => {
+      const sitting = voice('')
+      const [recording] = recordingsOf(sitting)
+      const content = JSON.stringify(elementsOf(sitting))
+      const refused = { name: 'x/other.wav', content: makeWav(10), both: { flags: 1 } }
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content }, { name: `x/${recording?.name}`, content: recording?.content ?? '' }, refused])
+      await send(await token('refused'), slice(zip, SLICE))
+      return ({ row, attention }) => {
+        const says = `other.wav of upload ${uuidOf(zip)}, which cannot be used: The entry is encrypted.`
+        assert.equal(row(sitting.id)['missing'], says)
+        assert.deepEqual(attention(sitting.id)?.missing, [says])
+      }
+    },
+  },
+  {
+    name: 'a damaged file of answers is not missing where another upload of the session has the same content',
+    act: async ({ token, send }) => {
+      const authToken = await token('supplied')
+      const sitting = voice('')
+      answer(sitting, 'form', { today: 'good' })
+      const content = JSON.stringify(elementsOf(sitting, 1), null, 2)
+      const good = Buffer.from(writeZip([{ name: 'a', content }]))
+      const crc32 = good.readUInt32LE(14)
+      const zip = zipWith(sitting, { content: content.replace('good', 'evil'), both: { crc32, bytes: Buffer.byteLength(content) } })
+      await send(authToken, [activityUpload(sitting, 1), ...slice(zip, SLICE)])
+      return ({ row, exported }) => {
+        assert.equal(row(sitting.id)['state'], 'complete')
+        assert.deepEqual(exported.surveys['supplied']?.[sitting.id]?.['activity_1.jsonld'], { today: 'good' })
+        assert.ok(exported.incomplete.some((each) => each['session'] === sitting.id && each['file']?.endsWith('.zip')), 'the damaged archive is set aside')
+      }
+    },
+  },
+  {
+    name: 'a damaged file of answers is not missing where the session was sent again, whole',
+    act: async ({ token, send }) => {
+      const authToken = await token('sent again')
+      const sitting = voice('')
+      const broken = zipWith(sitting, { content: 'null' })
+      await send(authToken, slice(broken, SLICE))
+      answer(sitting, 'form', { today: 'good' })
+      await send(authToken, slice(finalZip(sitting), SLICE))
+      return ({ row }) => assert.equal(row(sitting.id)['missing'], '')
+    },
+  },
+  {
+    name: 'an activity that cannot be read is missing where the zip at the end has no answer',
+    act: async ({ token, send }) => {
+      const authToken = await token('hollow')
+      const sitting = voice('')
+      answer(sitting, 'form', { today: 'good' })
+      const broken = breakZip(activityUpload(sitting, 1))
+      const hollow = openApp('')
+      answer(hollow, 'welcome', {})
+      await send(authToken, [activityUpload(sitting, 0), broken, ...slice(finalZip(hollow), SLICE)])
+      return ({ row }) => assert.match(row(sitting.id)['missing'] ?? '', new RegExp(`^upload ${uuidOf(broken)}, which cannot be read: `))
+    },
+  },
+  {
+    name: 'a recording of another format that is damaged is missing',
+    act: async ({ token, send }) => {
+      const sitting = openApp('')
+      const name = `say-${randomUUID()}.webm`
+      answer(sitting, 'voice', { say: name })
+      const content = JSON.stringify(elementsOf(sitting))
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content }, { name: `x/${name}`, content: 'sound', both: { crc32: 7 } }])
+      await send(await token('webm'), slice(zip, SLICE))
+      return ({ row }) => {
+        assert.equal(row(sitting.id)['state'], 'incomplete')
+        assert.equal(row(sitting.id)['missing'], `${name} of upload ${uuidOf(zip)}, which cannot be used: ${DAMAGED}`)
+      }
+    },
+  },
+]
+
+for (const { name, cases } of [
+  { name: 'an upload that names no session', cases: adoptions },
+  { name: 'what cannot be read is missing', cases: damages },
+]) {
+  test(name, async (t) => {
+    if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+    const server = await startServer(t)
+    const sender: Sender = {
+      token: (participant) => askToken(server, participant === undefined ? {} : { participant_id: participant }),
+      send: (authToken, files) => send(server, authToken, files),
+    }
+    const expectations: { name: string; expect: (told: Told) => void | Promise<void> }[] = []
+    for (const each of cases) expectations.push({ name: each.name, expect: await each.act(sender) })
+    const { stdout } = runProgram(['status', '--basedir', server.basedir, 'study', '--json'])
+    const { attention } = JSON.parse(stdout).projects[0]
+    const exported = await exportAndCheck(server.basedir, join(await temporaryDirectory(t), 'out'))
+    const row = (id: string) => {
+      const found = exported.sessions.filter((each) => each['session'] === id)
+      assert.equal(found.length, 1, `one session ${id}`)
+      return found[0] ?? {}
+    }
+    const told: Told = { exported, row, attention: (id) => attention.find((each: { session: string }) => each.session === id) }
+    for (const each of expectations) await t.test(each.name, () => each.expect(told))
+  })
+}
