@@ -126,14 +126,36 @@ const merges = [
 for (const { name, uploads, expected, isVerbatim } of merges) {
   test(`merging: ${name}`, () => {
     const files = uploads.map((answers) => [answersFile(...answers)])
-    const merged = mergeAnswers(files)
+    const { activities: merged, conflicts } = mergeAnswers(files)
+    assert.deepEqual(conflicts, [])
     assert.deepEqual(Object.fromEntries(merged.map(({ address, answers }) => [address, answers.map(({ id }) => id)])), expected)
     assert.equal(merged[0]?.content.equals(files[0]?.[0]?.content ?? Buffer.alloc(0)), isVerbatim)
   })
 }
 
+const mergeActivities = (...given: Parameters<typeof mergeAnswers>) => mergeAnswers(...given).activities
+
+const differing = [
+  { name: 'of two uploads the better one is taken', uploads: [[['a', 'A', '1', '"x"']], [['a', 'A', '1', '"y"']]], values: ['x'], places: [[0, 1]] },
+  { name: 'of one upload both are taken', uploads: [[['a', 'A', '1', '"x"'], ['a', 'A', '1', '"y"']]], values: ['x', 'y'], places: [[0, 0]] },
+  { name: 'of a worse upload none is', uploads: [[['a', 'A', '1', '1']], [['a', 'A', '1', '2'], ['a', 'A', '1', '3']]], values: ['1'], places: [[0, 1], [0, 1]] },
+  { name: 'a number that no double has is another', uploads: [[['a', 'A', '1', '12345678901234567890']], [['a', 'A', '1', '12345678901234567891']]], values: ['12345678901234567890'], places: [[0, 1]] },
+  { name: 'another activity is another answer', uploads: [[['a', 'A', '1', '1']], [['a', 'B', '1', '1']]], values: ['1'], places: [[0, 1]] },
+  { name: 'blanks do not make another answer', uploads: [[['a', 'A', '1', '[1,"a b\\""]']], [['a', 'A', '1', '[ 1,\n"a b\\"" ]']]], values: ['[1,"a b\\""]'], places: [] },
+  { name: 'blanks in a string do', uploads: [[['a', 'A', '1', '["a b"]']], [['a', 'A', '1', '["ab"]']]], values: ['["a b"]'], places: [[0, 1]] },
+  { name: 'the same answer at another time is the same', uploads: [[['a', 'A', '1', '1']], [['a', 'A', '2', '1']]], values: ['1'], places: [] },
+] as const
+for (const { name, uploads, values, places } of differing) {
+  test(`answers that differ under one @id: ${name}`, () => {
+    const { activities, conflicts } = mergeAnswers(uploads.map((answers) => [answersFile(...answers)]))
+    const taken = activities.flatMap(({ answers }) => answers.filter(({ item }) => item !== undefined))
+    assert.deepEqual(taken.map(({ value }) => value), values)
+    assert.deepEqual(conflicts.map((each) => [each.taken.upload, each.other.upload]), places)
+  })
+}
+
 test('a number is exported as it was spelled, also where answers are merged', () => {
-  const [merged] = mergeAnswers([[answersFile(['a', 'A', '1', '12345678901234567890'])], [answersFile(['b', 'A', '2', '1.0'])]])
+  const [merged] = mergeActivities([[answersFile(['a', 'A', '1', '12345678901234567890'])], [answersFile(['b', 'A', '2', '1.0'])]])
   assert.deepEqual(merged?.answers.map(({ value }) => value), ['12345678901234567890', '1.0'])
   assert.match(merged?.content.toString() ?? '', /"value":12345678901234567890\}[\s\S]*"value":1\.0\}/)
 })

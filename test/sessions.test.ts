@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, type Exported, type Row } from './exported.ts'
@@ -259,7 +260,47 @@ const damages: Case[] = [
   },
 ]
 
+const withValue = (elements: readonly object[], value: unknown) => elements.map((element) => ('value' in element ? { ...element, value } : element))
+
+const differences: Case[] = [
+  {
+    name: 'of two uploads the one at the end is taken, and where the other one stands is told',
+    act: async ({ token, send }) => {
+      const authToken = await token('differ-two')
+      const sitting = openApp('')
+      answer(sitting, 'form', { mood: 'secret early' })
+      const early = activityUpload(sitting, 0)
+      const final = zipOf('', [{ name: 'x/activity_0.jsonld', content: JSON.stringify(withValue(elementsOf(sitting), 'secret late')) }])
+      await send(authToken, [early, ...slice(final, SLICE)])
+      return ({ row, exported }) => {
+        assert.deepEqual(exported.surveys['differ-two']?.[sitting.id], { 'activity_0.jsonld': { mood: 'secret late' } })
+        const places = `activity_0.jsonld of upload ${uuidOf(final)} and activity_0.jsonld of upload ${uuidOf(early)}`
+        assert.equal(row(sitting.id)['conflicts'], `an answer differs under one @id between ${places}: the latter was left out, its archive has it`)
+        assert.equal(row(sitting.id)['state'], 'complete')
+      }
+    },
+  },
+  {
+    name: 'of one upload both stay where they stand',
+    act: async ({ token, send }) => {
+      const sitting = openApp('')
+      answer(sitting, 'form', { mood: 'one' })
+      const elements = elementsOf(sitting)
+      const content = JSON.stringify([...elements, ...withValue(elements, 'two')])
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content }])
+      await send(await token('differ-one'), slice(zip, SLICE))
+      return ({ row, exported }) => {
+        const answers = exported.responses.filter((each) => each['session'] === sitting.id)
+        assert.deepEqual(answers.map((each) => each['value']), ['one', 'two'])
+        assert.equal(readFileSync(join(exported.out, answers[0]?.['file'] ?? ''), 'utf8'), content)
+        assert.match(row(sitting.id)['conflicts'] ?? '', /^an answer differs under one @id between .*: both were taken$/)
+      }
+    },
+  },
+]
+
 for (const { name, cases } of [
+  { name: 'answers that differ under one @id', cases: differences },
   { name: 'an upload that names no session', cases: adoptions },
   { name: 'what cannot be read is missing', cases: damages },
 ]) {

@@ -13,6 +13,11 @@ export function splitMembers(object: string): Map<string, string> {
   return members
 }
 
+/** Takes the blanks out of the text of a JSON value that stand outside of its strings. The text must have been parsed before. */
+export function compactJson(text: string): string {
+  return text.replace(/"(?:[^"\\]+|\\.)*"|\s+/g, (piece) => (piece.startsWith('"') ? piece : ''))
+}
+
 interface Piece {
   readonly name: string
   readonly text: string

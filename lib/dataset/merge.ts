@@ -1,4 +1,5 @@
 import type { Answer } from './answers.ts'
+import { compactJson } from './json-pieces.ts'
 import type { AnswersFile } from './upload-content.ts'
 
 /** One activity of a session, as it is exported. */
@@ -10,19 +11,39 @@ export interface MergedActivity {
   readonly content: Buffer
 }
 
+/** Where an answer came from. */
+export interface Place {
+  /** The index of its upload. */
+  readonly upload: number
+  /** The name of its file in the archive. */
+  readonly entry: string
+}
+
+/** Two answers that differ, and have one `@id`. In one upload both are taken; of two uploads the better one's is. */
+export interface AnswerConflict {
+  readonly taken: Place
+  readonly other: Place
+}
+
+/** The answers of a session. */
+export interface Merged {
+  readonly activities: readonly MergedActivity[]
+  readonly conflicts: readonly AnswerConflict[]
+}
+
 /**
  * Merges the answers of a session's uploads: each answer once by its `@id`, the best upload first, the others filling
  * what it lacks. Answers that are added stand in the order in which they were given, since the converters take the last
  * answer to an item: one that was changed later must not come back.
  * @param uploads the files of answers of each upload, the best upload first
  */
-export function mergeAnswers(uploads: readonly (readonly AnswersFile[])[]): MergedActivity[] {
-  const seen = new Set<string>()
+export function mergeAnswers(uploads: readonly (readonly AnswersFile[])[]): Merged {
+  const taken = new Taken()
   const merged: Growing[] = []
-  for (const files of uploads) {
+  for (const [upload, files] of uploads.entries()) {
     const added: Growing[] = [] // two files of one upload stay two, even of the same activity
     for (const file of files) {
-      const fresh = file.answers.filter(({ id }) => !seen.has(id) && seen.add(id))
+      const fresh = file.answers.filter((answer) => taken.add(answer, { upload, entry: file.entry.name }))
       const rest = fresh.filter((answer) => !addTo(merged, answer))
       const [first] = rest
       if (first === undefined) continue
@@ -31,11 +52,37 @@ export function mergeAnswers(uploads: readonly (readonly AnswersFile[])[]): Merg
     }
     merged.push(...added)
   }
-  return merged.map(({ address, answers, content }) => {
-    if (content !== undefined) return { address, answers, content }
-    const ordered = answers.every(({ endedAt }) => endedAt !== '') ? answers.toSorted((a, b) => (a.endedAt < b.endedAt ? -1 : Number(a.endedAt > b.endedAt))) : answers
-    return { address, answers: ordered, content: Buffer.from(`[\n${ordered.flatMap(({ texts }) => texts).join(',\n')}\n]\n`) }
-  })
+  return { activities: merged.map(finish), conflicts: taken.conflicts }
+}
+
+/** Writes answers as a file of answers, each as it was spelled. */
+export function formatAnswers(answers: readonly Answer[]): Buffer {
+  return Buffer.from(`[\n${answers.flatMap(({ texts }) => texts).join(',\n')}\n]\n`)
+}
+
+/** The answers that were taken, by their `@id`. */
+class Taken {
+  readonly #answers = new Map<string, { answer: Answer; place: Place }[]>()
+  readonly conflicts: AnswerConflict[] = []
+
+  /** Takes an answer, unless it is there; says whether it is to be written. */
+  add(answer: Answer, place: Place): boolean {
+    const known = this.#answers.get(answer.id) ?? []
+    this.#answers.set(answer.id, known)
+    if (known.some((each) => isSame(each.answer, answer))) return false
+    const [first] = known
+    if (first !== undefined) this.conflicts.push({ taken: first.place, other: place })
+    const isTaken = first === undefined || first.place.upload === place.upload
+    if (isTaken) known.push({ answer, place })
+    return isTaken
+  }
+}
+
+// The times of the ResponseActivity are not the answer: an app may write them anew.
+function isSame(a: Answer, b: Answer): boolean {
+  if (a.item !== b.item || a.session !== b.session || a.activity !== b.activity) return false
+  const [textA, textB] = [a.texts.at(-1) ?? '', b.texts.at(-1) ?? '']
+  return textA === textB || compactJson(textA) === compactJson(textB)
 }
 
 interface Growing {
@@ -50,4 +97,11 @@ function addTo(merged: readonly Growing[], answer: Answer): boolean {
   activity.answers.push(answer)
   activity.content = undefined
   return true
+}
+
+function finish({ address, answers, content }: Growing): MergedActivity {
+  if (content !== undefined) return { address, answers, content }
+  const isTimed = answers.every(({ endedAt }) => endedAt !== '')
+  const ordered = isTimed ? answers.toSorted((a, b) => (a.endedAt < b.endedAt ? -1 : Number(a.endedAt > b.endedAt))) : answers
+  return { address, answers: ordered, content: formatAnswers(ordered) }
 }

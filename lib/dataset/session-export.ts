@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import type { ZipEntry } from '../archive/zip.ts'
+import { describeConflicts } from './answer-conflict.ts'
 import { lastSegment } from './answers.ts'
 import type { ExportTables } from './export-tables.ts'
 import type { ExportTree, Written } from './export-tree.ts'
@@ -56,12 +57,13 @@ class SessionExport {
 
   async run(): Promise<boolean> {
     const uploads = await this.#readUploads()
-    const activities = mergeAnswers(uploads.map(({ content }) => content.answersFiles))
+    const { activities, conflicts } = mergeAnswers(uploads.map(({ content }) => content.answersFiles))
+    const differing = describeConflicts(conflicts, uploads.map(({ inspected }) => inspected.upload.uuid))
     const recordings = await this.#writeRecordings(uploads)
     await this.#writeRest(uploads)
     await this.#writeAnswers(activities, recordings)
     for (const upload of uploads) await this.#writeArchive(upload)
-    await this.#noteSession(activities, recordings)
+    await this.#noteSession(activities, recordings, [...this.#session.conflicts, ...differing])
     return this.#missing.length === 0
   }
 
@@ -179,8 +181,8 @@ class SessionExport {
     await this.#noteIncomplete(leftover, 'These bytes of another upload stood in front of the archive.', upload.uuid)
   }
 
-  async #noteSession(activities: readonly MergedActivity[], recordings: ReadonlyMap<string, ExportedRecording>): Promise<void> {
-    const { uploads, conflicts, bytes, firstAt, lastAt, participant } = this.#session
+  async #noteSession(activities: readonly MergedActivity[], recordings: ReadonlyMap<string, ExportedRecording>, conflicts: readonly string[]): Promise<void> {
+    const { uploads, bytes, firstAt, lastAt, participant } = this.#session
     await this.#tables.sessions.add({
       ...this.#who(),
       state: this.#missing.length === 0 ? 'complete' : 'incomplete',
