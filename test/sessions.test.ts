@@ -299,7 +299,84 @@ const differences: Case[] = [
   },
 ]
 
+/** One zip with the answers and recordings of several sittings, each file with those of all. */
+function mix(uid: string, sittings: readonly Sitting[], ...further: readonly ZipInput[]): Sent {
+  const recordings = sittings.flatMap(recordingsOf).map(({ name, content }) => ({ name: `x/${name}`, content }))
+  const content = JSON.stringify(sittings.flatMap((sitting) => elementsOf(sitting)))
+  return zipOf(uid, [{ name: 'x/activity_0.jsonld', content }, ...recordings, ...further])
+}
+
+const SPLIT = 'has answers of several sessions; each session got its own, with the recordings that they name'
+
+const mixtures: Case[] = [
+  {
+    name: 'each session gets its answers and the recordings that they name, and the first what none names',
+    act: async ({ token, send }) => {
+      const sittings = [voice(''), voice('')]
+      const stray = { name: `x/stray-${randomUUID()}.wav`, content: makeWav(10) }
+      const zip = mix('', sittings, stray)
+      await send(await token('mixed'), slice(zip, SLICE))
+      return ({ row, exported }) => {
+        for (const [index, sitting] of sittings.entries()) {
+          assert.deepEqual([row(sitting.id)['state'], row(sitting.id)['responses'], row(sitting.id)['participant']], ['complete', '2', 'mixed'])
+          assert.equal(row(sitting.id)['conflicts'], `upload ${uuidOf(zip)} ${SPLIT}`)
+          const names = exported.recordings.filter((each) => each['session'] === sitting.id).map((each) => each['file']?.split('/').at(-1))
+          const own = recordingsOf(sitting).map((recording) => recording.name)
+          assert.deepEqual(names, index === 0 ? [...own, stray.name.slice(2)] : own)
+          assert.deepEqual(Object.keys(exported.surveys['mixed']?.[sitting.id]?.['activity_0.jsonld'] ?? {}), ['say', 'mood'])
+        }
+        const archives = exported.files.filter((path) => path.includes(uuidOf(zip)) && path.endsWith('.zip'))
+        assert.equal(archives.length, 1, 'the archive is there once')
+        assert.match(archives[0] ?? '', /^incomplete\//)
+      }
+    },
+  },
+  {
+    name: 'who sent the zip does not take a session from the participant whose own upload names it',
+    act: async ({ token, send }) => {
+      const [anna, ben] = [voice('mix-anna'), voice('mix-ben')]
+      const clinic = await token()
+      await send(clinic, slice(finalZip(ben), SLICE))
+      await send(clinic, slice(mix('mix-anna', [anna, ben]), SLICE))
+      return ({ row, exported }) => {
+        assert.equal(row(anna.id)['participant'], 'mix-anna')
+        assert.equal(row(ben.id)['participant'], 'mix-ben')
+        assert.match(row(ben.id)['conflicts'] ?? '', /^file name: mix-ben, mix-anna; upload /)
+        assert.deepEqual(Object.keys(exported.surveys['mix-anna'] ?? {}), [anna.id])
+      }
+    },
+  },
+  {
+    name: 'a recording is missing from the session whose answer names it, and from no other',
+    act: async ({ token, send }) => {
+      const sittings = [voice(''), voice('')]
+      const lost = recordingsOf(sittings[1] ?? openApp())[0]?.name ?? ''
+      const recordings = sittings.flatMap(recordingsOf).filter(({ name }) => name !== lost)
+      const content = JSON.stringify(sittings.flatMap((sitting) => elementsOf(sitting)))
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content }, ...recordings.map((each) => ({ name: `x/${each.name}`, content: each.content }))])
+      await send(await token('mixed-lost'), slice(zip, SLICE))
+      return ({ row }) => assert.deepEqual(sittings.map(({ id }) => row(id)['missing']), ['', `recording ${lost}`])
+    },
+  },
+  {
+    name: 'where an answer names no session nothing is split',
+    act: async ({ token, send }) => {
+      const sittings = [voice(''), voice(''), voice('')]
+      const elements = sittings.map((sitting) => elementsOf(sitting))
+      const content = JSON.stringify([...(elements[0] ?? []), ...(elements[1] ?? []), ...(elements[2] ?? []).map((each) => ({ ...each, wasAttributedTo: undefined }))])
+      const zip = zipOf('', [{ name: 'x/activity_0.jsonld', content }])
+      await send(await token('mixed-bare'), slice(zip, SLICE))
+      return ({ row }) => {
+        const { responses, conflicts } = row(sittings[0]?.id ?? '')
+        assert.equal(responses, '6')
+        assert.equal(conflicts, `upload ${uuidOf(zip)} has answers of several sessions and some that name none; all of them were put here`)
+      }
+    },
+  },
+]
+
 for (const { name, cases } of [
+  { name: 'an upload of several sessions', cases: mixtures },
   { name: 'answers that differ under one @id', cases: differences },
   { name: 'an upload that names no session', cases: adoptions },
   { name: 'what cannot be read is missing', cases: damages },

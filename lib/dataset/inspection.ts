@@ -3,8 +3,9 @@ import type { ByteSource } from '../archive/source.ts'
 import { readEnd } from '../archive/zip-end.ts'
 import type { ZipEntry } from '../archive/zip-entry.ts'
 import { systemCode } from '../errors.ts'
+import { splitBySession, type Share } from './share.ts'
 import { rangesOf, skipFront, withSource } from './upload-archive.ts'
-import { baseName, isIdentifier, isUnusable, namesFile, readUploadContent, type UploadContent } from './upload-content.ts'
+import { baseName, isIdentifier, isUnusable, namesFile, readUploadContent } from './upload-content.ts'
 import type { Slice, Upload } from './upload.ts'
 
 const MOST_GAPS = 20 // of missing slices that are spelled out
@@ -16,6 +17,8 @@ export type Inspected = { readonly upload: Upload } & (
       /** Bytes in front of the archive that belong to another upload: a known fault of the web app. */
       readonly leftoverBytes: number
       readonly findings: Findings
+      /** Of an upload that was split by session: what the other sessions have of it. */
+      readonly further: readonly Findings[]
     }
   | {
       readonly type: 'incomplete'
@@ -29,6 +32,10 @@ export type Inspected = { readonly upload: Upload } & (
 export interface Findings {
   /** The sessions of its answers, the first one first. */
   readonly sessions: readonly string[]
+  /** Whether it is only what one session has of the upload. */
+  readonly isPart: boolean
+  /** Whether it is the first of these, which has what belongs to none alone. */
+  readonly isFirst: boolean
   readonly hasAnswers: boolean
   readonly activities: readonly string[]
   /** Answers to `record_id` or `participant_id`. */
@@ -108,7 +115,9 @@ async function inspect(upload: Upload, source: ByteSource): Promise<Inspected> {
   const leftoverBytes = source.bytes - end.totalBytes
   if (leftoverBytes < 0) return { upload, type: 'broken', reason: `It should have ${end.totalBytes} bytes, and has ${source.bytes}.` }
   const content = await readUploadContent(skipFront(source, leftoverBytes))
-  return { upload, type: 'whole', leftoverBytes, findings: summarise(content) }
+  const [first, ...further] = splitBySession(content).map(summarise)
+  if (first === undefined) throw new Error('an upload was split into nothing')
+  return { upload, type: 'whole', leftoverBytes, findings: first, further }
 }
 
 function whatFollows(slices: readonly Slice[]): string {
@@ -124,10 +133,12 @@ async function findEnd(source: ByteSource): Promise<{ totalBytes: number } | und
   }
 }
 
-function summarise({ answersFiles, recordings, rest }: UploadContent): Findings {
+function summarise({ sessions, isPart, isFirst, answersFiles, recordings, rest }: Share): Findings {
   const answers = answersFiles.flatMap((file) => file.answers)
   return {
-    sessions: unique(answers.map((answer) => answer.session)),
+    sessions,
+    isPart,
+    isFirst,
     hasAnswers: answers.length > 0,
     activities: unique(answers.map((answer) => answer.activity)),
     identifiers: unique(answers.filter(isIdentifier).map((answer) => answer.value.trim())),

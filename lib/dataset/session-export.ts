@@ -1,20 +1,21 @@
-import { join } from 'node:path'
-import { ArchiveError } from '../archive/archive-error.ts'
-import type { ZipEntry } from '../archive/zip.ts'
 import { describeConflicts } from './answer-conflict.ts'
 import { lastSegment } from './answers.ts'
 import type { ExportTables } from './export-tables.ts'
-import type { ExportTree, Written } from './export-tree.ts'
-import { isFinal, type Inspected } from './inspection.ts'
+import type { ExportTree } from './export-tree.ts'
+import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
 import { describeUnusable } from './missing.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
-import { toSegment, type Segments } from './segment.ts'
+import type { Segments } from './segment.ts'
 import type { Session } from './session.ts'
-import { readContent } from './stored-content.ts'
-import { rangesOf, readOneEntry, readRanges, withSource } from './upload-archive.ts'
+import { SetAside } from './set-aside.ts'
+import { splitBySession } from './share.ts'
+import { rangesOf, readRanges, withSource } from './upload-archive.ts'
 import { baseName, isUnusable, readUploadContent } from './upload-content.ts'
-import { arrivalsOf, type Slice, type Upload } from './upload.ts'
+import { arrivalsOf } from './upload.ts'
+
+const SOME_UNUSABLE = 'Some of its entries cannot be used; the rows with its name as source tell which.'
+const SEVERAL_SESSIONS = 'It has answers of several sessions, and each session got its own.'
 
 /** What the export of a session works with. */
 export interface SessionExportParts {
@@ -43,7 +44,7 @@ class SessionExport {
   readonly #segment: string
   readonly #owner: string | undefined
   readonly #missing: string[]
-  readonly #damaged = new Set<Inspected>()
+  readonly #aside: SetAside
 
   constructor({ tree, tables, participants, sessions, directory }: SessionExportParts, session: Session) {
     this.#tree = tree
@@ -52,6 +53,7 @@ class SessionExport {
     this.#session = session
     this.#segment = sessions.of(session.id)
     this.#owner = session.participant === undefined ? undefined : participants.of(session.participant)
+    this.#aside = new SetAside({ tree, tables, directory, segment: this.#segment, who: this.#who() })
     this.#missing = [...session.missing]
   }
 
@@ -71,27 +73,18 @@ class SessionExport {
     const uploads: ReadUpload[] = []
     for (const inspected of this.#session.uploads) {
       const { upload } = inspected
-      for (const slice of upload.others) {
-        if (await this.#isRepeat(slice, upload)) continue
-        await this.#setAside(slice, 'It came under a name that has another content already.')
-      }
+      if (!isOfOthers(inspected)) await this.#aside.writeOthers(upload)
       if (inspected.type === 'whole') {
         const ranges = rangesOf(upload.slices, inspected.leftoverBytes, this.#directory)
-        uploads.push({ inspected, ranges, content: await withSource(ranges, readUploadContent) })
+        const shares = splitBySession(await withSource(ranges, readUploadContent))
+        const content = shares.find(({ isPart, sessions }) => !isPart || sessions[0] === this.#session.id)
+        if (content !== undefined) uploads.push({ inspected, ranges, content })
         continue
       }
       const reason = inspected.type === 'incomplete' ? `The upload is incomplete: ${inspected.missing} missing.` : inspected.reason
-      for (const slice of upload.slices) await this.#setAside(slice, reason)
+      for (const slice of upload.slices) await this.#aside.writeSlice(slice, reason)
     }
     return uploads
-  }
-
-  // What the seed server stored has no SHA-256 until it is read.
-  async #isRepeat(slice: Slice, { slices }: Upload): Promise<boolean> {
-    const first = slices.find(({ number }) => number === slice.number)
-    if (first === undefined || first.file.bytes !== slice.file.bytes) return false
-    const [content, firstContent] = await Promise.all([slice, first].map(({ file }) => readContent(join(this.#directory, file.storedAs))))
-    return content?.type === 'file' && firstContent?.type === 'file' && content.sha256 === firstContent.sha256
   }
 
   async #writeRecordings(uploads: readonly ReadUpload[]): Promise<Map<string, ExportedRecording>> {
@@ -99,8 +92,8 @@ class SessionExport {
     for (const upload of uploads) {
       for (const entry of upload.content.recordings) {
         const problem = await audio.add(upload, entry)
-        const damage = problem?.isDamaged === false ? await this.#setEntryAside(upload, entry, problem.reason) : problem?.reason
-        if (damage !== undefined) await this.#noteDamaged(upload, entry, damage)
+        if (problem?.isDamaged === true) await this.#aside.noteDamaged(upload, entry, problem.reason)
+        else if (problem !== undefined) await this.#aside.writeEntry(upload, entry, problem.reason)
       }
     }
     for (const name of audio.lacking()) this.#missing.push(`recording ${name}, which is damaged`)
@@ -113,10 +106,9 @@ class SessionExport {
     for (const upload of uploads) {
       for (const { entry, reason } of upload.content.rest) {
         const name = baseName(entry)
-        const problem = entry.problem ?? (await this.#setEntryAside(upload, entry, reason))
+        const problem = await this.#aside.writeEntry(upload, entry, reason)
         if (problem === undefined) kept.add(name)
-        else await this.#noteDamaged(upload, entry, problem)
-        if (problem !== undefined && !isUnusable({ entry, reason })) damaged.push({ name, says: describeUnusable({ name, reason: problem }, upload.inspected.upload.uuid) })
+        else if (!isUnusable({ entry, reason })) damaged.push({ name, says: describeUnusable({ name, reason: problem }, upload.inspected.upload.uuid) })
       }
     }
     this.#missing.push(...damaged.filter(({ name }) => !kept.has(name)).map(({ says }) => says))
@@ -165,20 +157,20 @@ class SessionExport {
   }
 
   // An archive that could harm or mislead whoever unpacks it is not put beside the good ones.
-  async #writeArchive({ inspected, ranges }: ReadUpload): Promise<void> {
+  async #writeArchive(read: ReadUpload): Promise<void> {
+    const { inspected, ranges } = read
+    if (isOfOthers(inspected)) return // once, with the first session
     const { upload } = inspected
     const isFirst = isFinal(inspected) && this.#session.uploads.find(isFinal) === inspected
     const suffix = upload.activity === undefined ? '' : `-activity${upload.activity}`
     const name = isFirst ? this.#segment : `${this.#segment}-${upload.uuid}${suffix}`
-    const isDamaged = this.#damaged.has(inspected)
-    const path = isDamaged ? `incomplete/sessions/${this.#segment}/${upload.uuid}${suffix}.zip` : `archives/${name}.zip`
-    const archive = await this.#tree.write(path, readRanges(ranges))
-    if (isDamaged) await this.#noteIncomplete(archive, 'Some of its entries cannot be used; the rows with its name as source tell which.', upload.uuid)
+    const problem = this.#aside.isDamaged(read) ? SOME_UNUSABLE : findingsOf(inspected)?.isPart === true ? SEVERAL_SESSIONS : undefined
+    if (problem === undefined) await this.#tree.write(`archives/${name}.zip`, readRanges(ranges))
+    else await this.#aside.write(`${upload.uuid}${suffix}.zip`, readRanges(ranges), { reason: problem, source: upload.uuid })
     const leftoverBytes = inspected.type === 'whole' ? inspected.leftoverBytes : 0
     if (leftoverBytes === 0) return
     const front = readRanges(rangesOf(upload.slices, 0, this.#directory), leftoverBytes)
-    const leftover = await this.#tree.write(`incomplete/sessions/${this.#segment}/${upload.uuid}-leftover.bin`, front)
-    await this.#noteIncomplete(leftover, 'These bytes of another upload stood in front of the archive.', upload.uuid)
+    await this.#aside.write(`${upload.uuid}-leftover.bin`, front, { reason: 'These bytes of another upload stood in front of the archive.', source: upload.uuid })
   }
 
   async #noteSession(activities: readonly MergedActivity[], recordings: ReadonlyMap<string, ExportedRecording>, conflicts: readonly string[]): Promise<void> {
@@ -200,34 +192,6 @@ class SessionExport {
     await this.#tables.unassigned.add({ ...this.#who(), reason: 'Neither the token, nor the file name, nor an answer to record_id or participant_id says whose session it is.' })
   }
 
-  async #setAside(slice: Slice, reason: string): Promise<void> {
-    const { storedAs } = slice.file
-    const content = readRanges([{ path: join(this.#directory, storedAs) }])
-    await this.#noteIncomplete(await this.#tree.write(`incomplete/sessions/${this.#segment}/${toSegment(storedAs)}`, content), reason, storedAs)
-  }
-
-  /** Writes an entry; says what is wrong with it where it cannot be read, and then writes nothing. */
-  async #setEntryAside(upload: ReadUpload, entry: ZipEntry, reason: string): Promise<string | undefined> {
-    const { uuid } = upload.inspected.upload
-    const path = `incomplete/sessions/${this.#segment}/${uuid}-${toSegment(entry.name.replaceAll('/', '_'))}`
-    try {
-      await this.#noteIncomplete(await this.#tree.write(path, readOneEntry(upload.ranges, entry)), reason, uuid)
-      return undefined
-    } catch (error) {
-      if (!(error instanceof ArchiveError)) throw error
-      return error.reason
-    }
-  }
-
-  async #noteDamaged({ inspected }: ReadUpload, entry: ZipEntry, reason: string): Promise<void> {
-    this.#damaged.add(inspected)
-    await this.#tables.incomplete.add({ ...this.#who(), reason: `${reason} Its name in the archive: ${entry.name}`, source: inspected.upload.uuid })
-  }
-
-  async #noteIncomplete(file: Written, reason: string, source: string): Promise<void> {
-    await this.#tables.incomplete.add({ ...this.#who(), file: file.path, reason, source })
-  }
-
   #who(): { participant: string | undefined; session: string } {
     return { participant: this.#session.participant, session: this.#session.id }
   }
@@ -235,4 +199,9 @@ class SessionExport {
   #folder(kind: 'survey' | 'audio'): string {
     return this.#owner === undefined ? `unassigned/${kind}/${this.#segment}` : `${kind}/${this.#owner}/${this.#segment}`
   }
+}
+
+/** Says whether an upload was split, and what belongs to none of its sessions alone is with another one. */
+function isOfOthers(inspected: Inspected): boolean {
+  return findingsOf(inspected)?.isFirst === false
 }

@@ -5,6 +5,8 @@ import { claim, decideParticipant } from './participant.ts'
 import { arrivalsOf } from './upload.ts'
 
 const ADOPTED = 'names no session that can be read; it was put here as the only session of its token and uid'
+const SPLIT = 'has answers of several sessions; each session got its own, with the recordings that they name'
+const UNSPLIT = 'has answers of several sessions and some that name none; all of them were put here'
 
 /** Everything that one participant sent in one sitting. */
 export interface Session {
@@ -31,9 +33,9 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
   }
   const unread: Inspected[] = []
   for (const each of inspected) {
-    const id = findingsOf(each)?.sessions[0]
-    if (id === undefined) unread.push(each)
-    else add(id, each)
+    const shares = sharesOf(each)
+    if (shares.length === 0) unread.push(each)
+    for (const [id, share] of shares) add(id, share)
   }
   const adoption = new Adoption(groups)
   const adopted = new Set<Inspected>()
@@ -44,6 +46,14 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
   }
   const sessions = [...groups].map(([id, uploads]) => toSession(id, uploads, adopted))
   return sessions.toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
+}
+
+function sharesOf(inspected: Inspected): (readonly [string, Inspected])[] {
+  if (inspected.type !== 'whole') return []
+  return [inspected.findings, ...inspected.further].flatMap((findings) => {
+    const [id] = findings.sessions
+    return id === undefined ? [] : [[id, { ...inspected, findings, further: [] }] as const]
+  })
 }
 
 function newId({ upload }: Inspected, groups: ReadonlyMap<string, unknown>): string {
@@ -57,12 +67,13 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
   const uploads = unsorted.toSorted(byWorth)
   const arrivals = uploads.flatMap(({ upload }) => arrivalsOf(upload))
   const moments = arrivals.map(({ submission }) => submission.receivedAt).toSorted()
+  // Who sent an upload of several sessions says least of whose each is.
+  const bySurety = [...uploads.filter((each) => !isMixed(each)), ...uploads.filter(isMixed)].map(({ upload }) => upload)
   const { participant, conflict } = decideParticipant({
-    tokens: claim(arrivals.map(({ submission }) => submission.participant)),
-    uids: claim(uploads.map(({ upload }) => upload.uid)),
+    tokens: claim(bySurety.flatMap(arrivalsOf).map(({ submission }) => submission.participant)),
+    uids: claim(bySurety.map(({ uid }) => uid)),
     answers: claim(uploads.flatMap((each) => findingsOf(each)?.identifiers ?? [])),
   })
-  const mixed = uploads.filter((each) => (findingsOf(each)?.sessions.length ?? 0) > 1)
   return {
     id,
     uploads,
@@ -70,13 +81,18 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
     conflicts: [
       ...(conflict === undefined ? [] : [conflict]),
       ...uploads.filter((each) => adopted.has(each)).map(({ upload }) => `upload ${upload.uuid} ${ADOPTED}`),
-      ...mixed.map((each) => `upload ${each.upload.uuid} has answers of ${findingsOf(each)?.sessions.length} sessions`),
+      ...uploads.filter(isMixed).map((each) => `upload ${each.upload.uuid} ${findingsOf(each)?.isPart === true ? SPLIT : UNSPLIT}`),
     ],
     missing: findMissing(uploads),
     bytes: arrivals.reduce((sum, { file }) => sum + file.bytes, 0),
     firstAt: moments[0] ?? '',
     lastAt: moments.at(-1) ?? '',
   }
+}
+
+function isMixed(inspected: Inspected): boolean {
+  const findings = findingsOf(inspected)
+  return findings !== undefined && (findings.isPart || findings.sessions.length > 1)
 }
 
 function byWorth(a: Inspected, b: Inspected): number {
