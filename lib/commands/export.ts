@@ -10,6 +10,7 @@ import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
 import { Progress } from './progress.ts'
+import { warnOfReceipts } from './receipt-warning.ts'
 import { formatCount } from './units.ts'
 
 const STATE = '.export.json'
@@ -35,8 +36,9 @@ export async function exportDataset(args: readonly string[], { print, showProgre
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
   const progress = new Progress(showProgress, () => count)
   try {
-    const { sessions, incomplete, unassigned, files } = await exportProject({ layout, selection, root, snapshot, keepSnapshot, count })
+    const { sessions, incomplete, unassigned, files, unreadableReceipts } = await exportProject({ layout, selection, root, snapshot, keepSnapshot, count })
     progress.end()
+    warnOfReceipts(project, unreadableReceipts, print)
     print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
     return 0
   } catch (error) {

@@ -4,6 +4,7 @@ import { summarise, summariseSession, type SessionSummary, type Summary } from '
 import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
 import { formatTable, plain } from './terminal.ts'
+import { warnOfReceipts } from './receipt-warning.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 const BAR_CELLS = 40
@@ -25,6 +26,7 @@ export async function status(args: readonly string[], { print, showProgress, env
     const count = showProgress && ((done: number, of: number) => (done % 100 === 0 ? showProgress(`${project}: ${done} of ${of} uploads`) : undefined))
     const collection = await collect(layout, project, { count })
     showProgress?.('')
+    if (!isSet('json')) warnOfReceipts(project, collection.arrivals.unreadable.length, print)
     if (participant !== undefined) return tellParticipant(collection, participant, isSet('json'), print)
     summaries.push(summarise(collection))
   }
@@ -40,7 +42,7 @@ function tellParticipant(collection: Collection, participant: string, isJson: bo
   const hasArrived = sessions.length > 0 || messages.length > 0
   if (isJson) {
     const files = messages.map(({ file, submission }) => ({ stored_as: file.storedAs, bytes: file.bytes, received_at: submission.receivedAt }))
-    print(JSON.stringify({ project: collection.project, participant, arrived: hasArrived, sessions, messages: files }))
+    print(JSON.stringify({ project: collection.project, participant, arrived: hasArrived, sessions, messages: files, unreadable_receipts: collection.arrivals.unreadable.length }))
     return hasArrived ? 0 : 1
   }
   if (!hasArrived) print(`Nothing of ${plain(participant)} has arrived in ${collection.project}.`)

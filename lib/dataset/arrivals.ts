@@ -1,5 +1,7 @@
+import type { Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import type { Receipt } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
@@ -48,8 +50,12 @@ export interface Arrivals {
   readonly snapshot: Snapshot
   /** Stored names of files that a receipt promises and the disk does not have. */
   readonly lost: readonly string[]
+  /** Stored names of files without a receipt that were there when the snapshot was taken, or a moment ago, and are gone. */
+  readonly vanished: readonly string[]
   /** Names in the project's directory that are no plain files. */
   readonly others: readonly string[]
+  /** Where lines stand that should be receipts and are not. The files they named count as files without a receipt. */
+  readonly unreadable: readonly string[]
 }
 
 /**
@@ -59,17 +65,20 @@ export interface Arrivals {
  */
 export async function readArrivals(layout: Layout, project: string, snapshot?: Snapshot): Promise<Arrivals> {
   const extents = snapshot?.receipts ?? (await measureReceipts(layout, project))
-  const receipts = await readReceipts(layout, project, extents)
+  const { receipts, unreadable } = await readReceipts(layout, project, extents)
   const stored = await listDirectory(layout.responsesOf(project)) // after the receipts: what they name is there by now
   const isThere = new Set(stored.files)
   const named = new Set(receipts.flatMap((receipt) => receipt.files.map((file) => file.stored_as)))
   const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files: stored.files }))
-  const submissions = [...receipts.map((receipt) => fromReceipt(receipt, isThere)), ...(await readUnnamed(layout, project, unnamed))]
+  const withoutReceipt = await readUnnamed(layout, project, unnamed)
+  const submissions = [...receipts.map((receipt) => fromReceipt(receipt, isThere)), ...withoutReceipt.submissions]
   return {
     submissions: submissions.toSorted((a, b) => (a.receivedAt < b.receivedAt ? -1 : Number(a.receivedAt > b.receivedAt))),
     snapshot: { receipts: extents, unnamed },
     lost: [...named].filter((name) => !isThere.has(name)),
+    vanished: withoutReceipt.vanished,
     others: stored.others,
+    unreadable,
   }
 }
 
@@ -79,14 +88,20 @@ async function measureReceipts(layout: Layout, project: string): Promise<Record<
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await stat(join(directory, name))).size] as const)))
 }
 
-async function readReceipts(layout: Layout, project: string, extents: Readonly<Record<string, number>>): Promise<Receipt[]> {
+async function readReceipts(
+  layout: Layout,
+  project: string,
+  extents: Readonly<Record<string, number>>,
+): Promise<{ receipts: Receipt[]; unreadable: string[] }> {
   const receipts: Receipt[] = []
+  const unreadable: string[] = []
   for (const [name, to] of Object.entries(extents)) {
-    for await (const { receipt } of readReceiptLines(join(layout.receiptsOf(project), name), { to })) {
+    for await (const { receipt, number, isTorn } of readReceiptLines(join(layout.receiptsOf(project), name), { to })) {
       if (receipt?.project === project) receipts.push(receipt)
+      else if (!isTorn) unreadable.push(`receipts/${project}/${name}, line ${number}`)
     }
   }
-  return receipts
+  return { receipts, unreadable }
 }
 
 // A file that was published after the receipts were read is named by one that was appended since.
@@ -123,26 +138,45 @@ function fromReceipt(receipt: Receipt, isThere: ReadonlySet<string>): Submission
 }
 
 // The files of one submission share a stamp.
-async function readUnnamed(layout: Layout, project: string, unnamed: readonly string[]): Promise<Submission[]> {
+async function readUnnamed(layout: Layout, project: string, unnamed: readonly string[]): Promise<{ submissions: Submission[]; vanished: string[] }> {
   const byMoment = new Map<string, StoredFile[]>()
+  const vanished: string[] = []
   await forEachBounded(unnamed, AT_ONCE, async (storedAs) => {
-    const { size, mtime } = await stat(join(layout.responsesOf(project), storedAs))
-    const { receivedAt = mtime.toISOString(), name } = parseStoredName(storedAs)
+    const found = await findStats(join(layout.responsesOf(project), storedAs))
+    if (found === undefined) return void vanished.push(storedAs)
+    const { receivedAt = found.mtime.toISOString(), name } = parseStoredName(storedAs)
     const files = byMoment.get(receivedAt) ?? []
     byMoment.set(receivedAt, files)
-    files.push({ name, storedAs, field: undefined, bytes: size, sha256: undefined })
+    files.push({ name, storedAs, field: undefined, bytes: found.size, sha256: undefined })
   })
-  return [...byMoment].map(([receivedAt, files]) => ({
+  const submissions = [...byMoment].map(([receivedAt, files]) => ({
     receivedAt,
     tokenSha256: undefined,
     participant: undefined,
     files: files.toSorted((a, b) => (a.storedAs < b.storedAs ? -1 : 1)),
   }))
+  return { submissions, vanished: vanished.toSorted() }
 }
 
-function parseStoredName(storedAs: string): { receivedAt?: string; name: string } {
+async function findStats(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function parseStoredName(storedAs: string): { receivedAt: string | undefined; name: string } {
   const found = STAMPED.exec(storedAs)
-  if (found === null) return { name: storedAs }
+  if (found === null) return { receivedAt: undefined, name: storedAs }
   const [, year, month, day, hour, minute, second, fraction = '', name = ''] = found
-  return { receivedAt: `${year}-${month}-${day}T${hour}:${minute}:${second}${fraction}Z`, name }
+  const toSecond = `${year}-${month}-${day}T${hour}:${minute}:${second}`
+  return { receivedAt: isMoment(toSecond) ? `${toSecond}${fraction}Z` : undefined, name }
+}
+
+// `Date` takes the 30th of February for the 1st of March.
+function isMoment(toSecond: string): boolean {
+  const ms = Date.parse(`${toSecond}Z`)
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(toSecond)
 }

@@ -38,6 +38,8 @@ export interface Exported {
   readonly incomplete: number
   readonly unassigned: number
   readonly files: number
+  /** Lines of receipts files that cannot be read. */
+  readonly unreadableReceipts: number
 }
 
 /**
@@ -74,7 +76,7 @@ export async function exportProject(parts: {
     await tree.write('README', [Buffer.from(EXPORT_NOTE)])
     delete written.sums // it cannot hold its own
     await sums.finish()
-    return { ...exported, files: count.files }
+    return { ...exported, files: count.files, unreadableReceipts: collection.arrivals.unreadable.length }
   } finally {
     await closeTables(tables)
     await sums.close()
@@ -90,7 +92,7 @@ interface Work {
   readonly count: ExportCount
 }
 
-async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
+async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomplete' | 'unassigned'>> {
   const { collection, selection, tree, tables } = work
   const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
   estimate(work, sessions)
@@ -108,6 +110,7 @@ async function writeAll(work: Work): Promise<Omit<Exported, 'files'>> {
     await writeMessages(work, arrival, participant === undefined ? undefined : participants.of(participant))
   }
   for (const arrival of collection.foreign) await writeForeign(work, arrival)
+  await noteUnreadable(work)
   if (selection.participant === undefined) await noteLost(work)
   return {
     sessions: sessions.length,
@@ -169,7 +172,16 @@ async function writeForeign({ collection, selection, tree, tables }: Work, arriv
   await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
 }
 
+// Of any selection: nobody knows whose files they named.
+async function noteUnreadable({ collection, tables }: Work): Promise<void> {
+  for (const source of collection.arrivals.unreadable) {
+    await tables.incomplete.add({ reason: 'This receipt cannot be read. The files that it named are exported as files without a receipt.', source })
+  }
+}
+
 async function noteLost({ collection, tables }: Work): Promise<void> {
-  for (const source of collection.arrivals.lost) await tables.incomplete.add({ reason: 'A receipt promises this file, and it is gone from the disk.', source })
-  for (const source of collection.arrivals.others) await tables.incomplete.add({ reason: 'It is not a plain file, and was not read.', source })
+  const { lost, vanished, others } = collection.arrivals
+  for (const source of lost) await tables.incomplete.add({ reason: 'A receipt promises this file, and it is gone from the disk.', source })
+  for (const source of vanished) await tables.incomplete.add({ reason: 'It was there without a receipt when the export began, and is gone from the disk.', source })
+  for (const source of others) await tables.incomplete.add({ reason: 'It is not a plain file, and was not read.', source })
 }

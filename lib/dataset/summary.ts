@@ -29,6 +29,8 @@ export interface Summary {
   readonly other_files: number
   /** Files that a receipt promises and the disk does not have: `verify` names them. */
   readonly lost_files: number
+  /** Lines of receipts files that cannot be read: `verify` names them. */
+  readonly unreadable_receipts: number
   readonly first_arrival: string | null
   readonly last_arrival: string | null
   /** Submissions by the day of their arrival, UTC. */
@@ -39,7 +41,7 @@ export interface Summary {
 
 /** Summarises a project. */
 export function summarise({ project, arrivals, sessions, messages, foreign }: Collection): Summary {
-  const { submissions, lost } = arrivals
+  const { submissions, lost, unreadable } = arrivals
   const files = submissions.flatMap((submission) => submission.files)
   const participants = [...sessions, ...messages.map(({ submission }) => submission)].map(({ participant }) => participant)
   const complete = sessions.filter(isComplete).length
@@ -56,6 +58,7 @@ export function summarise({ project, arrivals, sessions, messages, foreign }: Co
     messages: messages.length,
     other_files: foreign.length,
     lost_files: lost.length,
+    unreadable_receipts: unreadable.length,
     first_arrival: submissions[0]?.receivedAt ?? null,
     last_arrival: submissions.at(-1)?.receivedAt ?? null,
     per_day: countDays(submissions.map((submission) => submission.receivedAt)),
