@@ -6,12 +6,14 @@ import { newSecret } from './access/secret.ts'
 import type { Config } from './config.ts'
 import { Directories } from './directories.ts'
 import { systemCode } from './errors.ts'
+import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
 import { Cors } from './http/cors.ts'
 import { Router } from './http/router.ts'
 import { HttpServer } from './http/server.ts'
 import { Log } from './log.ts'
 import { Allowance } from './routes/allowance.ts'
+import { livez, readyz } from './routes/health.ts'
 import { register } from './routes/register.ts'
 import { root } from './routes/root.ts'
 import { submit } from './routes/submit.ts'
@@ -22,6 +24,7 @@ import { Store } from './store/store.ts'
 const BEAT_MS = 15_000
 const RECOVER_MS = 60_000
 const SWEEP_MS = 3_600_000
+const READY = { limitMs: 5000, keepMs: 1000 }
 
 /** The running server. */
 export interface App {
@@ -48,9 +51,16 @@ export async function startApp(config: Config, print: (line: string) => void): P
   await store.open()
   await recover(store, log)
 
+  const readiness = new ReadinessCheck({
+    probe: (onLook) => store.probe(onLook),
+    ...READY,
+    onChange: ({ isReady, looks }) => log.info(isReady ? 'ready again' : 'not ready', looks),
+  })
   const server = new HttpServer({
     router: new Router({
       '/': { GET: root },
+      '/livez': { GET: livez },
+      '/readyz': { GET: readyz(readiness) },
       '/token': { GET: token({ adminToken, grants, clients, log }) },
       '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
       '/submit': { POST: submit({ grants, store, log, limits: config, allowance: new Allowance(config) }) },

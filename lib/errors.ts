@@ -17,7 +17,7 @@ const REFUSALS = {
   request_timeout: refused(408, 'The upload stopped for too long. Check the connection and send it again.'),
   header_too_large: refused(431, 'The address or the header of this request is too large.'),
   expectation_failed: refused(417, 'The only expectation this server meets is 100-continue.'),
-  not_found: refused(404, 'There is nothing at this address. The routes are /, /token, /register and /submit.'),
+  not_found: refused(404, 'There is nothing at this address. The routes are /, /token, /register, /submit, /livez, /readyz and /metrics.'),
   method_not_allowed: refused(405, 'This address does not take that method. The Allow header lists those it takes.'),
 
   // Parameters of /token and /register.

@@ -20,6 +20,8 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/archive/'],
     ['lib/csv.ts'],
     ['lib/crypt/'],
+    ['lib/health/'],
+    ['lib/metrics/'],
     ['lib/config.ts'],
     ['lib/log.ts', 'lib/log-file.ts'],
   ],

@@ -46,7 +46,18 @@ export class Staging {
 
   /** Begins a file; nothing is on disk until bytes have gathered. */
   stage(): StagedFile {
-    return new StagedFile(this.newPath('.part'), (path) => this.#create(path))
+    return new StagedFile(this.newPath('.part'), (path) => this.create(path))
+  }
+
+  /** Creates a file, readable by its owner only. */
+  async create(path: string): Promise<FileHandle> {
+    try {
+      return await createFile(path)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error
+      await this.open() // as in `beat`
+      return createFile(path)
+    }
   }
 
   /** Shows other machines that this process is alive. */
@@ -90,16 +101,6 @@ export class Staging {
       if (left.every((entry) => entry === OWNER_FILE)) await rm(this.path, { recursive: true, force: true })
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error // the base directory is gone, and this one with it
-    }
-  }
-
-  async #create(path: string): Promise<FileHandle> {
-    try {
-      return await createFile(path)
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error
-      await this.open() // as in `beat`
-      return createFile(path)
     }
   }
 

@@ -1,7 +1,8 @@
 import type { Directories } from '../directories.ts'
 import { remove } from '../durable.ts'
-import { FreeSpace } from './free-space.ts'
+import { FreeSpace, type Room } from './free-space.ts'
 import type { Layout } from './layout.ts'
+import { probe, type Findings, type Look } from './probe.ts'
 import { Publisher, type Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 import { Receipts } from './receipts.ts'
@@ -79,6 +80,16 @@ export class Store {
   /** Throws `insufficient_storage` where so many more bytes would reach into the reserve of free space. */
   requireSpace(bytes: number): Promise<void> {
     return this.#freeSpace.require(bytes)
+  }
+
+  /** Gives the room on the file system of the base directory; looks once a second at most. */
+  room(): Promise<Room> {
+    return this.#freeSpace.look()
+  }
+
+  /** Finds out whether submissions can be stored; see `probe`. */
+  probe(onLook: (look: Look) => void): Promise<Findings> {
+    return probe(this.#staging, this.#freeSpace, onLook)
   }
 
   /**
