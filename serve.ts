@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { startApp, type App } from './lib/app.ts'
+import { startApp, type App, type Runtime } from './lib/app.ts'
 import { COMMANDS } from './lib/commands/commands.ts'
 import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
@@ -37,7 +37,7 @@ async function main(args: readonly string[]): Promise<void> {
 async function serve(args: readonly string[]): Promise<void> {
   const config = readConfig(args, process.env)
   try {
-    const starting = startApp(config, print)
+    const starting = startApp(config, runtime())
     stopOnSignal(starting) // before it says that it listens
     const app = await starting
     process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
@@ -79,6 +79,19 @@ function describeFailedStart(error: unknown, config: { host: string; port: numbe
     return `Cannot listen on ${config.host} port ${config.port}: ${reason}`
   }
   return `Cannot use the base directory ${config.basedir}: ${reason}`
+}
+
+function runtime(): Runtime {
+  return {
+    print,
+    version: readVersion(),
+    nodeVersion: process.version,
+    residentBytes: () => process.memoryUsage.rss(),
+    cpuSeconds: () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    },
+  }
 }
 
 function print(line: string): void {

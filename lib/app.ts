@@ -4,7 +4,10 @@ import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
 import { newSecret } from './access/secret.ts'
 import type { Config } from './config.ts'
+import { findLastSubmission } from './dataset/last-submission.ts'
+import { listProjects } from './dataset/projects.ts'
 import { Directories } from './directories.ts'
+import { observeSyncs } from './durable.ts'
 import { systemCode } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
@@ -12,8 +15,10 @@ import { Cors } from './http/cors.ts'
 import { Router } from './http/router.ts'
 import { HttpServer } from './http/server.ts'
 import { Log } from './log.ts'
+import { Measures } from './metrics/measures.ts'
 import { Allowance } from './routes/allowance.ts'
 import { livez, readyz } from './routes/health.ts'
+import { metrics } from './routes/metrics.ts'
 import { register } from './routes/register.ts'
 import { root } from './routes/root.ts'
 import { submit } from './routes/submit.ts'
@@ -23,6 +28,7 @@ import { Store } from './store/store.ts'
 
 const BEAT_MS = 15_000
 const RECOVER_MS = 60_000
+const LOOK_MS = 10_000
 const SWEEP_MS = 3_600_000
 const READY = { limitMs: 5000, keepMs: 1000 }
 
@@ -33,42 +39,63 @@ export interface App {
   stop(): Promise<void>
 }
 
-/**
- * Builds the server and begins to listen.
- * @param print writes a line to standard output
- */
-export async function startApp(config: Config, print: (line: string) => void): Promise<App> {
+/** What only the process knows. */
+export interface Runtime {
+  /** Writes a line to standard output. */
+  readonly print: (line: string) => void
+  readonly version: string
+  readonly nodeVersion: string
+  readonly residentBytes: () => number
+  readonly cpuSeconds: () => number
+}
+
+/** Builds the server and begins to listen. */
+export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const layout = new Layout(config.basedir)
   const directories = new Directories()
   if (!(await isDirectory(config.basedir))) await directories.ensure(config.basedir)
   for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
-  const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment, adminToken })
+  const log = new Log({ directory: layout.logs, print: runtime.print, isVerbose: config.isDevelopment, adminToken })
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
   await store.open()
   await recover(store, log)
+  await store.room()
 
   const readiness = new ReadinessCheck({
     probe: (onLook) => store.probe(onLook),
     ...READY,
     onChange: ({ isReady, looks }) => log.info(isReady ? 'ready again' : 'not ready', looks),
   })
+  const measures = new Measures({
+    ...runtime,
+    tokensAlive: () => grants.countAlive(Date.now()),
+    room: () => store.knownRoom,
+    isReady: () => readiness.wasReady,
+  })
+  const stopObserving = observeSyncs((seconds) => measures.synced(seconds))
+  const router = new Router({
+    '/': { GET: root },
+    '/livez': { GET: livez },
+    '/readyz': { GET: readyz(readiness) },
+    '/metrics': { GET: metrics({ adminToken, read: () => measures.read() }) },
+    '/token': { GET: token({ adminToken, grants, clients, log }) },
+    '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
+    '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config) }) },
+  })
   const server = new HttpServer({
-    router: new Router({
-      '/': { GET: root },
-      '/livez': { GET: livez },
-      '/readyz': { GET: readyz(readiness) },
-      '/token': { GET: token({ adminToken, grants, clients, log }) },
-      '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
-      '/submit': { POST: submit({ grants, store, log, limits: config, allowance: new Allowance(config) }) },
-    }),
+    router,
     cors: new Cors(config.corsOrigins),
     idleSeconds: config.idleSeconds,
     maxConnections: config.maxConnections,
-    onAnswered: (answered) => note(log, answered),
+    onAnswered: (answered) => {
+      note(log, answered)
+      count(measures, router, answered)
+    },
+    onRefused: (error) => measures.refused(error.code),
   })
   await log.open()
   const sweep = async () => void (await grants.sweep(Date.now()))
@@ -80,8 +107,10 @@ export async function startApp(config: Config, print: (line: string) => void): P
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
     every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
     every(SWEEP_MS, log, 'sweep failed', sweep),
+    every(LOOK_MS, log, 'look for free space failed', () => store.room().then(() => undefined)),
   ]
   void sweep().catch((error: unknown) => log.error('sweep failed', error))
+  void rememberSubmissions(layout, measures).catch((error: unknown) => log.error('look for the last submissions failed', error))
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
   log.announceNow(`Listening on http://${host}:${address.port}`)
   log.announceNow(`Data goes to ${config.basedir}`)
@@ -94,6 +123,8 @@ export async function startApp(config: Config, print: (line: string) => void): P
       log.announce('Stopping: uploads under way may finish')
       await server.stop(config.stopSeconds)
       for (const timer of timers) clearInterval(timer)
+      stopObserving()
+      measures.close()
       await store.close()
       log.announce('Stopped')
       await log.close()
@@ -120,6 +151,20 @@ async function recover(store: Store, log: Log): Promise<void> {
 function every(ms: number, log: Log, failure: string, work: () => Promise<void>): NodeJS.Timeout {
   const run = () => void work().catch((error: unknown) => log.error(failure, error))
   return setInterval(run, ms).unref()
+}
+
+// So that a restart does not look like a silence.
+async function rememberSubmissions(layout: Layout, measures: Measures): Promise<void> {
+  for (const project of await listProjects(layout)) {
+    const lastMs = await findLastSubmission(layout, project)
+    if (lastMs !== undefined) measures.sawSubmission(project, lastMs)
+  }
+}
+
+function count(measures: Measures, router: Router, { path, status, milliseconds, error }: Answered): void {
+  const route = router.has(path) ? path : '(other)' // any path may be asked for
+  measures.answered({ route, status, seconds: milliseconds / 1000 })
+  if (error !== undefined) measures.refused(error.code)
 }
 
 function note(log: Log, { requestId, request, address, path, status, bytes, error }: Answered): void {

@@ -44,7 +44,7 @@ function skip(buffers: Buffer[], bytes: number): Buffer[] {
 
 /** Makes what was written to a file durable. After a failure nothing is known, and a second try would prove nothing. */
 export async function syncFile(handle: FileHandle): Promise<void> {
-  await handle.sync()
+  await sync(handle)
 }
 
 /** The user and the group that a file belongs to. */
@@ -63,7 +63,7 @@ export async function createWhole(path: string, content: string, owner?: FileOwn
   try {
     if (owner !== undefined && (await handle.stat()).uid !== owner.uid) await handle.chown(owner.uid, owner.gid)
     await writeWhole(handle, [Buffer.from(content)])
-    await handle.sync()
+    await sync(handle)
   } catch (error) {
     await remove(path)
     throw error
@@ -126,8 +126,25 @@ export function syncDirectory(path: string): Promise<void> {
 async function fsyncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r')
   try {
-    await handle.sync()
+    await sync(handle)
   } finally {
     await handle.close()
+  }
+}
+
+const observers = new Set<(seconds: number) => void>()
+
+/** Tells an observer from now on how long each sync took; what it returns ends that. */
+export function observeSyncs(observer: (seconds: number) => void): () => void {
+  observers.add(observer)
+  return () => void observers.delete(observer)
+}
+
+async function sync(handle: FileHandle): Promise<void> {
+  const beganAtMs = performance.now()
+  try {
+    await handle.sync()
+  } finally {
+    for (const observe of observers) observe((performance.now() - beganAtMs) / 1000)
   }
 }

@@ -255,7 +255,7 @@ test('a refusal reaches a client that sends all of its body before it reads', { 
 
 // The limit of a head is no setting, and the default is a minute.
 async function serve(t: TestContext, routes: Routes): Promise<number> {
-  const parts = { router: new Router(routes), cors: new Cors('*'), maxConnections: 100, idleSeconds: 1, headSeconds: 1, onAnswered: () => undefined }
+  const parts = { router: new Router(routes), cors: new Cors('*'), maxConnections: 100, idleSeconds: 1, headSeconds: 1, onAnswered: () => undefined, onRefused: () => undefined }
   const server = new HttpServer(parts)
   t.after(() => server.stop(0))
   return (await server.listen('127.0.0.1', 0)).port

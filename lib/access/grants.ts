@@ -2,6 +2,7 @@ import type { Directories } from '../directories.ts'
 import type { FileOwner } from '../durable.ts'
 import { HttpError } from '../errors.ts'
 import { isProject } from '../project.ts'
+import { Expiries } from './expiries.ts'
 import { Records } from './records.ts'
 import { newSecret, sha256Of } from './secret.ts'
 
@@ -25,6 +26,7 @@ export interface Grant {
 export class Grants {
   readonly #records: Records
   readonly #trusted = new Map<string, { readonly grant: Grant; readonly readAtMs: number }>() // the oldest first
+  #expiries: readonly Expiries[] = [new Expiries()] // one more while a sweep counts anew
 
   /** @param owner whose files new tokens are to be; this process's where it is not given */
   constructor(directory: string, directories: Directories, owner?: FileOwner) {
@@ -48,6 +50,7 @@ export class Grants {
       issued_at: new Date(nowMs).toISOString(),
       expires_at: new Date(expiresAtMs).toISOString(),
     })
+    for (const each of this.#expiries) each.add(expiresAtMs)
     return { authToken, grant }
   }
 
@@ -92,12 +95,22 @@ export class Grants {
     await this.#records.removeAll(grants.map((grant) => grant.tokenSha256))
   }
 
-  /** Removes what expired a week ago or earlier; returns how many. */
-  sweep(nowMs: number): Promise<number> {
-    return this.#records.sweep((record) => {
+  /** Removes what expired a week ago or earlier, and counts anew how many are alive; returns how many it removed. */
+  async sweep(nowMs: number): Promise<number> {
+    const anew = new Expiries()
+    this.#expiries = [...this.#expiries.slice(0, 1), anew]
+    const removed = await this.#records.sweep((record) => {
       const grant = parseGrant(record, '')
+      if (grant !== undefined && grant.issuedAtMs < nowMs) anew.add(grant.expiresAtMs) // a later one counts as it is issued
       return grant !== undefined && nowMs - grant.expiresAtMs > KEEP_EXPIRED_MS
     })
+    this.#expiries = [anew]
+    return removed
+  }
+
+  /** Counts the tokens that are alive; what other processes issued or revoked is known since the last sweep. */
+  countAlive(nowMs: number): number {
+    return this.#expiries[0]?.countAlive(nowMs) ?? 0
   }
 }
 

@@ -32,6 +32,11 @@ export class ReadinessCheck {
     this.#parts = parts
   }
 
+  /** Whether all was well when somebody last asked; undefined where nobody has. */
+  get wasReady(): boolean | undefined {
+    return this.#last === undefined && this.#wasReady ? undefined : this.#wasReady
+  }
+
   /** Gives what the last probe found, where it is fresh, or what a new one finds; or that it hangs, and where. */
   async ask(): Promise<Readiness> {
     const { keepMs, limitMs } = this.#parts

@@ -1,11 +1,12 @@
 import { STATUS_CODES } from 'node:http'
 import type { HttpError } from '../errors.ts'
 
-/** An answer before it is sent; `body` is sent as JSON. */
+/** An answer before it is sent; `body` is sent as JSON, or `text` as it stands. */
 export interface Reply {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: object
+  readonly text?: { readonly mediaType: string; readonly content: string }
 }
 
 /** Header fields of every answer. No answer is to be kept: some hold tokens, and none is worth a stale copy. */
@@ -21,6 +22,12 @@ export function formatRefusal(error: HttpError, requestId: string): Reply {
     ...(error.httpStatus === 503 ? { headers: { 'Retry-After': '60' } } : {}), // RFC 9110 §10.2.3, in seconds
     body: { status: error.status, code: error.code, message: error.message, request_id: requestId },
   }
+}
+
+/** Gives the bytes of an answer's body and their media type, or undefined where it has none. */
+export function encodeBody({ body, text }: Reply): { bytes: Buffer; mediaType: string } | undefined {
+  if (text !== undefined) return { bytes: Buffer.from(text.content), mediaType: text.mediaType }
+  return body === undefined ? undefined : { bytes: Buffer.from(JSON.stringify(body)), mediaType: 'application/json' }
 }
 
 /** Writes a whole answer as it goes over the line, for connections that have no request to answer; it closes them. */

@@ -25,6 +25,11 @@ export class Router {
     return handler
   }
 
+  /** Says whether there is such a path. */
+  has(path: string): boolean {
+    return this.#routes.has(path)
+  }
+
   /** The methods that a path takes, for the field `Allow`. */
   methodsOf(path: string): string {
     const methods = Object.keys(this.#routes.get(path) ?? {})

@@ -10,7 +10,7 @@ import { Connection } from './connection.ts'
 import type { Cors } from './cors.ts'
 import { Exchange } from './exchange.ts'
 import { toProtocolError } from './protocol-error.ts'
-import { COMMON_HEADERS, formatRawReply, formatRefusal, type Reply } from './reply.ts'
+import { COMMON_HEADERS, encodeBody, formatRawReply, formatRefusal, type Reply } from './reply.ts'
 import type { Router } from './router.ts'
 
 const HEAD_SECONDS = 60
@@ -28,6 +28,8 @@ export interface HttpServerParts {
   /** How long the head of a request may take; 60 where it is not given. */
   readonly headSeconds?: number
   readonly onAnswered: (answered: Answered) => void
+  /** Is told of each refusal on a connection that has no request to answer. */
+  readonly onRefused: (error: HttpError) => void
 }
 
 /** The HTTP server: connections in, answers out. */
@@ -161,13 +163,13 @@ export class HttpServer {
     if (response.destroyed) return 0
     const isUnread = !request.complete
     connection.isClosing = this.#isStopping || isUnread || (reply.status >= 400 && isSuspect(request, error))
-    const body = reply.body === undefined ? undefined : Buffer.from(JSON.stringify(reply.body))
+    const { bytes: body, mediaType } = encodeBody(reply) ?? {}
     const sent = new Promise((resolve) => response.once('close', resolve))
     response.writeHead(reply.status, {
       ...COMMON_HEADERS,
       ...this.#parts.cors.headersFor(request.headers.origin),
       ...reply.headers,
-      ...(body === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': body.length }),
+      ...(body === undefined ? {} : { 'Content-Type': mediaType, 'Content-Length': body.length }),
       ...(connection.isClosing ? { Connection: 'close' } : {}),
     })
     if (isUnread) {
@@ -213,6 +215,7 @@ export class HttpServer {
 
   #refuseRaw(connection: Connection, socket: Duplex, error: HttpError): void {
     connection.isClosing = true
+    this.#parts.onRefused(error)
     const allow = error.code === 'method_not_allowed' ? { Allow: this.#parts.router.methodsOf('') } : {}
     const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersForUnknown(), ...allow }
     socket.end(formatRawReply(formatRefusal(error, randomBytes(4).toString('hex')), headers))

@@ -1,5 +1,7 @@
+import type { IncomingMessage } from 'node:http'
 import { isSameSecret } from '../access/secret.ts'
 import { HttpError } from '../errors.ts'
+import type { Exchange } from '../http/exchange.ts'
 import type { Query } from '../http/target.ts'
 
 /**
@@ -11,4 +13,26 @@ export function requireAdminToken(query: Query, adminToken: string): void {
   if (given.every((token) => token === '')) throw new HttpError('not_authorized')
   if (!given.every((token) => isSameSecret(token, adminToken))) throw new HttpError('not_authorized_token')
   query.one('token')
+}
+
+/**
+ * Lets pass whoever has the admin token, as `Authorization: Bearer` (RFC 6750 §2.1) or in the query, and programs on this
+ * machine that ask without it and without a proxy between; throws as `requireAdminToken` does.
+ */
+export function requireAdmin({ request, target }: Exchange, adminToken: string): void {
+  const bearer = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1]?.trim()
+  if (bearer !== undefined && !isSameSecret(bearer, adminToken)) throw new HttpError('not_authorized_token')
+  if (bearer !== undefined || (target.query.all('token').length === 0 && isLocal(request))) return
+  requireAdminToken(target.query, adminToken)
+}
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/
+const LOCAL_HOST = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$/i
+// What a proxy adds (RFC 7239, RFC 9110 §7.6.3) and what a browser does: a page must not read what is for this machine alone.
+const NOT_LOCAL = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via', 'origin', 'referer', 'sec-fetch-site']
+
+// A proxy that adds nothing at all shows itself by HTTP/1.0 at most, and not always: it must not pass these routes on.
+function isLocal({ socket, headers, httpVersion }: IncomingMessage): boolean {
+  if (!LOOPBACK.test(socket.remoteAddress ?? '') || !LOCAL_HOST.test(headers.host ?? '')) return false
+  return httpVersion !== '1.0' && NOT_LOCAL.every((name) => headers[name] === undefined)
 }

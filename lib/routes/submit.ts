@@ -8,6 +8,7 @@ import type { Exchange } from '../http/exchange.ts'
 import type { Reply } from '../http/reply.ts'
 import type { Handler } from '../http/router.ts'
 import type { Log } from '../log.ts'
+import type { Measures } from '../metrics/measures.ts'
 import { parseBoundary } from '../multipart/boundary.ts'
 import { MultipartParser } from '../multipart/parser.ts'
 import type { Receipt } from '../store/receipt.ts'
@@ -23,6 +24,7 @@ export interface SubmitParts {
   readonly grants: Grants
   readonly store: Store
   readonly log: Log
+  readonly measures: Measures
   readonly limits: SubmitLimits
   readonly allowance: Allowance
 }
@@ -45,6 +47,7 @@ export function submit(parts: SubmitParts): Handler {
     await permission.presentHead(exchange)
     await parts.store.requireSpace(exchange.declaredBytes ?? 0)
     const share = parts.allowance.begin(exchange.address, permission.isGranted)
+    const endMeasure = parts.measures.begin()
     const onToken = async (authToken: string) => {
       await permission.present(authToken)
       share.release()
@@ -67,6 +70,7 @@ export function submit(parts: SubmitParts): Handler {
       throw error
     } finally {
       share.end()
+      endMeasure()
     }
   }
 }
@@ -115,13 +119,16 @@ async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, intake
   const { files, fields } = await intake.finish()
   const { project, participant, tokenSha256 } = grant
   const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
+  const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
+  if (isRepeated) parts.measures.repeated(project)
+  else parts.measures.stored({ project, files: receipt.files.length, bytes })
   parts.log.info(isRepeated ? 'repeated' : 'accepted', {
     request: exchange.id,
     submission: receipt.id,
     project,
     token: tokenSha256.slice(0, 8),
     files: receipt.files.length,
-    bytes: receipt.files.reduce((sum, file) => sum + file.bytes, 0),
+    bytes,
   })
   return { status: 200, body: { ...formatAccepted(receipt), ...(isRepeated ? { repeated: true } : {}) } }
 }

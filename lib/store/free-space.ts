@@ -3,6 +3,7 @@ import { HttpError } from '../errors.ts'
 
 const GiB = 1024 ** 3
 const LOOK_MS = 1000
+const KNOWN_MS = 60_000
 
 /** The room on a file system. */
 export interface Room {
@@ -17,6 +18,7 @@ export class FreeSpace {
   readonly #reserveBytes: number | undefined
   #room: Promise<Room> | undefined
   #lookedAtMs = Number.NEGATIVE_INFINITY
+  #known: { readonly room: Room; readonly atMs: number } | undefined
 
   /** @param reserveBytes bytes to keep free, or undefined for the smaller of 1 GiB and 5 % of the file system */
   constructor(path: string, reserveBytes: number | undefined) {
@@ -44,8 +46,15 @@ export class FreeSpace {
     return this.#room
   }
 
+  /** The room there was lately, without a look; undefined where the file system has not answered for a minute. */
+  get known(): Room | undefined {
+    return this.#known !== undefined && performance.now() - this.#known.atMs < KNOWN_MS ? this.#known.room : undefined
+  }
+
   async #measure(): Promise<Room> {
     const { bavail, blocks, bsize } = await statfs(this.#path)
-    return { freeBytes: bavail * bsize, reserveBytes: this.#reserveBytes ?? Math.min(GiB, 0.05 * blocks * bsize) }
+    const room = { freeBytes: bavail * bsize, reserveBytes: this.#reserveBytes ?? Math.min(GiB, 0.05 * blocks * bsize) }
+    this.#known = { room, atMs: performance.now() }
+    return room
   }
 }

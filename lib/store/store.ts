@@ -87,6 +87,11 @@ export class Store {
     return this.#freeSpace.look()
   }
 
+  /** The room there was lately; undefined where the file system has not answered for a minute. */
+  get knownRoom(): Room | undefined {
+    return this.#freeSpace.known
+  }
+
   /** Finds out whether submissions can be stored; see `probe`. */
   probe(onLook: (look: Look) => void): Promise<Findings> {
     return probe(this.#staging, this.#freeSpace, onLook)
