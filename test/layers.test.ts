@@ -19,15 +19,15 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/store/'],
     ['lib/archive/'],
     ['lib/csv.ts'],
-    ['lib/crypt/'],
     ['lib/health/'],
     ['lib/metrics/'],
+    ['lib/qr/'],
     ['lib/config.ts'],
     ['lib/log.ts', 'lib/log-file.ts'],
   ],
   [['lib/directories.ts']],
   [['lib/durable.ts'], ['lib/settings/']],
-  [['lib/identity.ts']],
+  [['lib/identity.ts'], ['lib/crypt/']],
   [['lib/errors.ts'], ['lib/project.ts'], ['lib/form-event.ts'], ['lib/shared-run.ts']],
 ]
 

@@ -1,0 +1,2 @@
+/** A key, a header or a payload that is not what the age format asks for; the message is a plain sentence. */
+export class AgeError extends Error {}

@@ -1,0 +1,102 @@
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
+import { AgeError } from './age-error.ts'
+import { Pieces } from './pieces.ts'
+
+const CIPHER = 'chacha20-poly1305'
+const TAG_BYTES = 16
+const CHUNK_BYTES = 64 * 1024
+const SEALED_BYTES = CHUNK_BYTES + TAG_BYTES
+
+/** How long the nonce before a payload is, in bytes. */
+export const NONCE_BYTES = 16
+
+/** Encrypts a payload: bytes in, bytes out, 64 KiB held at most (c2sp.org/age, "Payload"). */
+export class Sealing {
+  readonly #nonces: ChunkNonces
+  readonly #pieces = new Pieces()
+
+  constructor(fileKey: Buffer, nonce: Buffer) {
+    this.#nonces = new ChunkNonces(fileKey, nonce)
+  }
+
+  /** Takes the next bytes of the plaintext; they must not be changed before `final`. */
+  update(bytes: Buffer): Buffer[] {
+    this.#pieces.push(bytes)
+    const sealed: Buffer[] = []
+    while (this.#pieces.length > CHUNK_BYTES) sealed.push(...this.#seal(CHUNK_BYTES, false)) // whole, and not the last
+    return sealed
+  }
+
+  /** Ends the plaintext. */
+  final(): Buffer[] {
+    return this.#seal(this.#pieces.length, true)
+  }
+
+  #seal(length: number, isLast: boolean): Buffer[] {
+    const cipher = createCipheriv(CIPHER, this.#nonces.key, this.#nonces.next(isLast), { authTagLength: TAG_BYTES })
+    const sealed = this.#pieces.take(length).map((piece) => cipher.update(piece))
+    cipher.final()
+    return [...sealed, cipher.getAuthTag()]
+  }
+}
+
+/** Decrypts a payload. What it gives is authentic; that it is whole is known only after `final` (c2sp.org/age, "Payload"). */
+export class Opening {
+  readonly #nonces: ChunkNonces
+  readonly #pieces = new Pieces()
+  #isFirst = true
+
+  constructor(fileKey: Buffer, nonce: Buffer) {
+    this.#nonces = new ChunkNonces(fileKey, nonce)
+  }
+
+  /** Takes the next bytes of the payload. Throws an `AgeError` where they were altered. */
+  update(bytes: Buffer): Buffer[] {
+    this.#pieces.push(bytes)
+    const plain: Buffer[] = []
+    while (this.#pieces.length > SEALED_BYTES) plain.push(...this.#open(SEALED_BYTES, false))
+    return plain
+  }
+
+  /** Ends the payload. Throws an `AgeError` where it was cut or altered. */
+  final(): Buffer[] {
+    const { length } = this.#pieces
+    if (length < TAG_BYTES || (length === TAG_BYTES && !this.#isFirst)) throw damaged()
+    return this.#open(length, true)
+  }
+
+  #open(length: number, isLast: boolean): Buffer[] {
+    this.#isFirst = false
+    const decipher = createDecipheriv(CIPHER, this.#nonces.key, this.#nonces.next(isLast), { authTagLength: TAG_BYTES })
+    const plain = this.#pieces.take(length - TAG_BYTES).map((piece) => decipher.update(piece))
+    decipher.setAuthTag(Buffer.concat(this.#pieces.take(TAG_BYTES)))
+    try {
+      decipher.final()
+    } catch (error) {
+      throw damaged(error)
+    }
+    return plain
+  }
+}
+
+/** The key of a payload and the nonces of its chunks: a counter of 11 bytes and a byte that marks the last chunk. */
+class ChunkNonces {
+  readonly key: Buffer
+  #counter = 0
+
+  constructor(fileKey: Buffer, nonce: Buffer) {
+    this.key = Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32))
+  }
+
+  next(isLast: boolean): Buffer {
+    const nonce = Buffer.alloc(12)
+    nonce.writeUIntBE(this.#counter, 5, 6) // 2^48 chunks are 16 EiB
+    nonce[11] = isLast ? 1 : 0
+    this.#counter++
+    return nonce
+  }
+}
+
+function damaged(cause?: unknown): AgeError {
+  return new AgeError('its content was cut or altered', { cause })
+}
