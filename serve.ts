@@ -6,6 +6,8 @@ import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
 import { ConfigError, readConfig } from './lib/config.ts'
 import { systemCode } from './lib/errors.ts'
+import { takePassedSockets } from './lib/http/activation.ts'
+import { CertificateError } from './lib/http/certificate.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -15,6 +17,8 @@ process.umask(0o077)
 process.stdout.on('error', () => undefined) // a closed pipe must not end the server
 process.stderr.on('error', () => undefined)
 process.on('SIGXFSZ', () => undefined) // a file-size limit is then an error of `write`, as a full disk is
+
+const sockets = takePassedSockets(process.env, process.pid) // of systemd
 
 await main(process.argv.slice(2))
 
@@ -37,8 +41,8 @@ async function main(args: readonly string[]): Promise<void> {
 async function serve(args: readonly string[]): Promise<void> {
   const config = readConfig(args, process.env)
   try {
-    const starting = startApp(config, runtime())
-    stopOnSignal(starting) // before it says that it listens
+    const starting = startApp(config, runtime(sockets))
+    heedSignals(starting) // before it says that it listens
     const app = await starting
     process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
     process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
@@ -47,9 +51,10 @@ async function serve(args: readonly string[]): Promise<void> {
   }
 }
 
-function stopOnSignal(starting: Promise<App>): void {
+function heedSignals(starting: Promise<App>): void {
   let askedAtMs: number | undefined
-  process.on('SIGHUP', () => undefined) // a terminal that is closed must not cut uploads
+  // A terminal that is closed sends it too: it must not cut uploads.
+  process.on('SIGHUP', () => void starting.then((app) => app.reload(), () => undefined))
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       const isAgain = askedAtMs !== undefined && performance.now() - askedAtMs > SAME_REQUEST_MS
@@ -74,16 +79,19 @@ async function stop(app: App): Promise<void> {
 function describeFailedStart(error: unknown, config: { host: string; port: number; basedir: string }): string {
   const code = systemCode(error)
   const reason = error instanceof Error ? error.message : String(error)
+  if (error instanceof CertificateError) return reason
   if (code === 'EADDRINUSE') return `Port ${config.port} on ${config.host} is taken by another program. Set PORT or --port to a free one.`
   if (error instanceof Error && 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'getaddrinfo')) {
+    if (sockets.length > 0) return `Cannot listen on the sockets that were passed in (LISTEN_FDS=${sockets.length}): ${reason}`
     return `Cannot listen on ${config.host} port ${config.port}: ${reason}`
   }
   return `Cannot use the base directory ${config.basedir}: ${reason}`
 }
 
-function runtime(): Runtime {
+function runtime(sockets: readonly number[]): Runtime {
   return {
     print,
+    sockets,
     version: readVersion(),
     nodeVersion: process.version,
     residentBytes: () => process.memoryUsage.rss(),

@@ -11,7 +11,10 @@ import { observeSyncs } from './durable.ts'
 import { systemCode } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
+import { readCertificate } from './http/certificate.ts'
 import { Cors } from './http/cors.ts'
+import type { Endpoint } from './http/listener.ts'
+import { TrustedProxies } from './http/proxies.ts'
 import { Router } from './http/router.ts'
 import { HttpServer } from './http/server.ts'
 import { Log } from './log.ts'
@@ -35,6 +38,8 @@ const READY = { limitMs: 5000, keepMs: 1000 }
 /** The running server. */
 export interface App {
   readonly log: Log
+  /** Reads again what may have been renewed while the server runs. Never throws: what cannot be read stays as it was. */
+  reload(): Promise<void>
   /** Stops taking connections, waits for what is under way, and closes everything. */
   stop(): Promise<void>
 }
@@ -47,10 +52,14 @@ export interface Runtime {
   readonly nodeVersion: string
   readonly residentBytes: () => number
   readonly cpuSeconds: () => number
+  /** Descriptors of listening sockets that were passed to this process; they stand in for host and port. */
+  readonly sockets: readonly number[]
 }
 
 /** Builds the server and begins to listen. */
 export async function startApp(config: Config, runtime: Runtime): Promise<App> {
+  const { tlsCert = '', tlsKey = '' } = config
+  const certificate = tlsCert === '' ? undefined : await readCertificate(tlsCert, tlsKey)
   const layout = new Layout(config.basedir)
   const directories = new Directories()
   if (!(await isDirectory(config.basedir))) await directories.ensure(config.basedir)
@@ -86,20 +95,26 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
     '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config) }) },
   })
+  const advise = adviseOnce(log)
   const server = new HttpServer({
     router,
     cors: new Cors(config.corsOrigins),
     idleSeconds: config.idleSeconds,
     maxConnections: config.maxConnections,
+    certificate,
+    proxies: new TrustedProxies(config.trustedProxies),
+    basePath: config.basePath,
     onAnswered: (answered) => {
       note(log, answered)
       count(measures, router, answered)
+      advise(answered)
     },
     onRefused: (error) => measures.refused(error.code),
   })
   await log.open()
   const sweep = async () => void (await grants.sweep(Date.now()))
-  const address = await server.listen(config.host, config.port).catch(async (error: unknown) => {
+  const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
+  const places = await listen(server, endpoints).catch(async (error: unknown) => {
     await store.close() // leaves nothing in the staging directory
     throw error
   })
@@ -111,14 +126,23 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   ]
   void sweep().catch((error: unknown) => log.error('sweep failed', error))
   void rememberSubmissions(layout, measures).catch((error: unknown) => log.error('look for the last submissions failed', error))
-  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  log.announceNow(`Listening on http://${host}:${address.port}`)
+  for (const place of places) log.announceNow(`Listening on ${place}`)
   log.announceNow(`Data goes to ${config.basedir}`)
   if (config.isDevelopment) log.announceNow('Development mode: local callbacks are allowed')
   if (fixedToken === undefined) log.announceNow(`TOKEN=${adminToken}`)
 
   return {
     log,
+    async reload() {
+      if (certificate === undefined) return
+      try {
+        const renewed = await readCertificate(tlsCert, tlsKey)
+        server.renew(renewed)
+        log.info('certificate read', { expires: renewed.expiresAt.toISOString() })
+      } catch (error) {
+        log.error('certificate not renewed', error)
+      }
+    },
     async stop() {
       log.announce('Stopping: uploads under way may finish')
       await server.stop(config.stopSeconds)
@@ -140,6 +164,12 @@ async function isDirectory(path: string): Promise<boolean> {
     if (systemCode(error) === 'ENOENT') return false
     throw error
   }
+}
+
+async function listen(server: HttpServer, endpoints: readonly Endpoint[]): Promise<string[]> {
+  const places: string[] = []
+  for (const endpoint of endpoints) places.push(await server.listen(endpoint))
+  return places
 }
 
 async function recover(store: Store, log: Log): Promise<void> {
@@ -167,9 +197,9 @@ function count(measures: Measures, router: Router, { path, status, milliseconds,
   if (error !== undefined) measures.refused(error.code)
 }
 
-function note(log: Log, { requestId, request, address, path, status, bytes, error }: Answered): void {
+function note(log: Log, { requestId, request, client, path, status, bytes, error }: Answered): void {
   log.access({
-    address,
+    address: client.address,
     method: request.method ?? '-',
     target: request.url ?? '-',
     httpVersion: request.httpVersion,
@@ -181,4 +211,21 @@ function note(log: Log, { requestId, request, address, path, status, bytes, erro
   if (error === undefined) return
   if (error.code === 'internal' || error.code === 'unusable_project') log.error('failed', error, { request: requestId, code: error.code, path })
   else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
+}
+
+// What is better set up otherwise is said once, not at each request.
+function adviseOnce(log: Log): (answered: Answered) => void {
+  const said = new Set<string>()
+  const say = (advice: string, address: string) => {
+    if (!said.has(advice)) log.info(advice, { address })
+    said.add(advice)
+  }
+  return ({ client: { address, isSecure, isProxied, isTrusted } }) => {
+    if (isProxied && !isTrusted) say('a proxy is not among the trusted proxies: clients share its address', address)
+    else if (!isSecure && !isLocal(address)) say('requests come unencrypted: tokens and recordings can be read on their way', address)
+  }
+}
+
+function isLocal(address: string): boolean {
+  return address === 'unix' || address === '::1' || address.startsWith('127.')
 }

@@ -29,6 +29,9 @@ export function readConfig(args: readonly string[], environment: Readonly<Record
   if (config.token !== undefined && config.tokenFile !== undefined) {
     mistakes.push(`${SETTINGS.token.variable} and ${SETTINGS.tokenFile.variable} are both set: use one of them.`)
   }
+  if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
+    mistakes.push(`${SETTINGS.tlsCert.variable} and ${SETTINGS.tlsKey.variable} belong together: set both or none.`)
+  }
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return Object.freeze(config)
 }

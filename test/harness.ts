@@ -98,7 +98,7 @@ async function portOf(output: () => string, ended: Promise<number | string>): Pr
   let exit: number | string | undefined
   void ended.then((code) => (exit = code))
   for (;;) {
-    const port = /^Listening on http:\/\/.*:(\d+)$/m.exec(output())?.[1]
+    const port = /^Listening on https?:\/\/.*:(\d+)$/m.exec(output())?.[1]
     if (port !== undefined) return Number(port)
     if (exit !== undefined) throw new Error(`the server ended with ${exit}:\n${output()}`)
     await sleep(5)

@@ -4,6 +4,7 @@ import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { Cors } from '../lib/http/cors.ts'
+import { TrustedProxies } from '../lib/http/proxies.ts'
 import { Router, type Routes } from '../lib/http/router.ts'
 import { HttpServer } from '../lib/http/server.ts'
 import { askToken, listUploads, sleep, startServer, until, type Running } from './harness.ts'
@@ -255,10 +256,11 @@ test('a refusal reaches a client that sends all of its body before it reads', { 
 
 // The limit of a head is no setting, and the default is a minute.
 async function serve(t: TestContext, routes: Routes): Promise<number> {
-  const parts = { router: new Router(routes), cors: new Cors('*'), maxConnections: 100, idleSeconds: 1, headSeconds: 1, onAnswered: () => undefined, onRefused: () => undefined }
-  const server = new HttpServer(parts)
+  const limits = { maxConnections: 100, idleSeconds: 1, headSeconds: 1 }
+  const parts = { router: new Router(routes), cors: new Cors('*'), proxies: new TrustedProxies([]), basePath: '', onAnswered: () => undefined, onRefused: () => undefined }
+  const server = new HttpServer({ ...parts, ...limits })
   t.after(() => server.stop(0))
-  return (await server.listen('127.0.0.1', 0)).port
+  return Number(new URL(await server.listen({ host: '127.0.0.1', port: 0 })).port)
 }
 
 async function openSockets(server: Running): Promise<number> {

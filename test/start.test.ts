@@ -32,6 +32,13 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
     values: ['65536', '-1', '+1', '80.5', '1e3', '0x50', ' 80', '80 ', 'http', '99999999999999999999', '٨٠'],
     allowed: 'a whole number from 0 to 65535',
   },
+  [`${PREFIX}TLS_CERT`]: { values: ['a\0b'], allowed: 'the path of a file' },
+  [`${PREFIX}TLS_KEY`]: { values: ['a\0b'], allowed: 'the path of a file' },
+  [`${PREFIX}TRUSTED_PROXIES`]: {
+    values: ['localhost', '10.0.0.0/33', '::1/129', '10.0.0/8', '10.0.0.1/', '/8', 'fe80::1%eth0', '*', '10.0.0.1;10.0.0.2', ','],
+    allowed: 'IP addresses, networks such as 10.0.0.0/8, or unix, separated by commas',
+  },
+  [`${PREFIX}BASE_PATH`]: { values: ['vb', '/', '//', '/vb//', '/a b', '/../vb', '/vb/..', '/./vb', '/vb?x', '/%76b'], allowed: 'a path such as /vb' },
   [`${PREFIX}BASEDIR`]: { values: ['a\0b'], allowed: 'the path of a directory' },
   [`${PREFIX}TOKEN`]: {
     values: ['sevench', 'x'.repeat(201), 'with a blank', 'naïve-token', 'two\nlines-of'],
@@ -112,6 +119,14 @@ test('two sources of the admin token are refused', async (t) => {
   assert.deepEqual(found, ['REPROSCHEMA_BACKEND_TOKEN and REPROSCHEMA_BACKEND_TOKEN_FILE are both set: use one of them.'])
 })
 
+for (const [name, other] of [['CERT', 'KEY'], ['KEY', 'CERT']] as const) {
+  test(`REPROSCHEMA_BACKEND_TLS_${name} without REPROSCHEMA_BACKEND_TLS_${other} is refused`, () => {
+    assert.deepEqual(mistakesOf([], { [`${PREFIX}TLS_${name}`]: '/x.pem' }), [
+      'REPROSCHEMA_BACKEND_TLS_CERT and REPROSCHEMA_BACKEND_TLS_KEY belong together: set both or none.',
+    ])
+  })
+}
+
 const goodConfigurations = [
   { name: 'nothing', args: [], env: {}, expected: { host: '0.0.0.0', port: 8000, corsOrigins: '*', token: undefined, isDevelopment: false } },
   { name: 'a variable', args: [], env: { PORT: '8100', HOST: '::1' }, expected: { host: '::1', port: 8100 } },
@@ -124,6 +139,14 @@ const goodConfigurations = [
     env: {},
     expected: { corsOrigins: ['https://a.org', 'http://localhost:3000'] },
   },
+  {
+    name: 'a list of proxies',
+    args: ['--trusted-proxies', '127.0.0.1, 10.0.0.0/8,::1 2001:db8::/32,unix'],
+    env: {},
+    expected: { trustedProxies: ['127.0.0.1', '10.0.0.0/8', '::1', '2001:db8::/32', 'unix'] },
+  },
+  { name: 'a base path', args: ['--base-path', '/vb'], env: {}, expected: { basePath: '/vb' } },
+  { name: 'a base path that ends in a slash', args: ['--base-path', '/lab/vb/'], env: {}, expected: { basePath: '/lab/vb' } },
   { name: 'development mode', args: [], env: { DEV8dac6d02a913: '1' }, expected: { isDevelopment: true } },
 ]
 for (const { name, args, env, expected } of goodConfigurations) {

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { HttpError } from '../errors.ts'
+import type { Client } from './proxies.ts'
 
 /** What the server tells of each answer. */
 export interface Answered {
   readonly requestId: string
   readonly request: IncomingMessage
-  readonly address: string
+  readonly client: Client
   readonly path: string
   readonly status: number
   readonly bytes: number

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HttpError } from '../errors.ts'
 import { readBody, type Take } from './body.ts'
+import type { Client } from './proxies.ts'
 import { parseTarget, type Target } from './target.ts'
 
 /** One request and what is known of it: what a route works with. */
@@ -8,8 +9,8 @@ export class Exchange {
   /** 8 hex digits, in the answer and in every line of the log. */
   readonly id: string
   readonly request: IncomingMessage
-  /** The IP address that the request came from. */
-  readonly address: string
+  /** Who sent the request, as far as a trusted proxy or the connection tells. */
+  readonly client: Client
   readonly beganAtMs: number
   readonly target: Target
   readonly #response: ServerResponse
@@ -22,7 +23,8 @@ export class Exchange {
     id: string
     request: IncomingMessage
     response: ServerResponse
-    address: string
+    client: Client
+    basePath: string
     idleSeconds: number
     signal: AbortSignal
     expectsContinue: boolean
@@ -31,9 +33,9 @@ export class Exchange {
     refuseAmbiguous(parts.request)
     this.id = parts.id
     this.request = parts.request
-    this.address = parts.address
+    this.client = parts.client
     this.beganAtMs = parts.beganAtMs
-    this.target = parseTarget(parts.request.url ?? '')
+    this.target = parseTarget(parts.request.url ?? '', parts.basePath)
     this.#response = parts.response
     this.#idleSeconds = parts.idleSeconds
     this.#signal = parts.signal

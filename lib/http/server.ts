@@ -1,22 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { once } from 'node:events'
-import type { AddressInfo, Socket } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HttpError, toHttpError } from '../errors.ts'
 import type { Answered } from './answered.ts'
 import { drain } from './body.ts'
+import type { Certificate } from './certificate.ts'
 import { Connection } from './connection.ts'
 import type { Cors } from './cors.ts'
 import { Exchange } from './exchange.ts'
+import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
+import type { TrustedProxies } from './proxies.ts'
+import { isStalled, isSuspect } from './remainder.ts'
 import { COMMON_HEADERS, encodeBody, formatRawReply, formatRefusal, type Reply } from './reply.ts'
 import type { Router } from './router.ts'
 
-const HEAD_SECONDS = 60
-const KEEP_ALIVE_SECONDS = 75 // longer than browsers and proxies reuse: a reused connection that dies sends an upload twice
 const LINGER_SECONDS = 5
 const ANSWER_SECONDS = 1 // for the last answers of a stop
+const LATE_MS = 500 // for a request that was on its way when a stop began
 
 /** What the server needs from outside. */
 export interface HttpServerParts {
@@ -27,6 +29,11 @@ export interface HttpServerParts {
   readonly maxConnections: number
   /** How long the head of a request may take; 60 where it is not given. */
   readonly headSeconds?: number
+  /** With it connections speak TLS. */
+  readonly certificate?: Certificate | undefined
+  readonly proxies: TrustedProxies
+  /** What a proxy leaves in front of our paths. */
+  readonly basePath: string
   readonly onAnswered: (answered: Answered) => void
   /** Is told of each refusal on a connection that has no request to answer. */
   readonly onRefused: (error: HttpError) => void
@@ -35,36 +42,36 @@ export interface HttpServerParts {
 /** The HTTP server: connections in, answers out. */
 export class HttpServer {
   readonly #parts: HttpServerParts
-  readonly #server: Server
+  readonly #listeners: Listener[] = []
   readonly #connections = new Map<Duplex, Connection>()
+  #certificate: Certificate | undefined
   #isStopping = false
 
   constructor(parts: HttpServerParts) {
     this.#parts = parts
-    this.#server = createServer({
-      requireHostHeader: false, // Node's own refusal has no body and no CORS header; `Exchange` looks for it
-      headersTimeout: (parts.headSeconds ?? HEAD_SECONDS) * 1000,
-      requestTimeout: 0, // it limits the whole request, and cuts honest slow phones; `readBody` limits silence
-      keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
-      connectionsCheckingInterval: 1000,
-    })
-    this.#server.maxHeadersCount = 0 // the 16 KiB of a head are limit enough; lines over a count are dropped in silence
-    Object.assign(this.#server, { httpAllowHalfOpen: true }) // or a client that ends its side gets no answer
-    this.#server.on('connection', (socket) => this.#connect(socket))
-    this.#server.on('request', (request, response) => this.#take(request, response, false))
-    this.#server.on('checkContinue', (request, response) => this.#take(request, response, true))
-    this.#server.on('checkExpectation', (request, response) => this.#take(request, response, false))
-    this.#server.on('connect', (_request, socket) => this.#onConnect(socket))
-    this.#server.on('clientError', (error, socket) => this.#onClientError(error, socket))
+    this.#certificate = parts.certificate
   }
 
-  /** Begins to listen; gives the address, or throws what `listen` says, such as `EADDRINUSE`. */
-  async listen(host: string, port: number): Promise<AddressInfo> {
-    this.#server.listen({ host, port, backlog: 1024 })
-    await once(this.#server, 'listening')
-    const address = this.#server.address()
-    if (address === null || typeof address === 'string') throw new Error('listening on no TCP port')
-    return address
+  /** Begins to listen, and says where, for people; throws what `listen` says, such as `EADDRINUSE`. */
+  async listen(endpoint: Endpoint): Promise<string> {
+    const listener = new Listener({
+      certificate: this.#certificate,
+      headSeconds: this.#parts.headSeconds,
+      maxHandshakes: this.#parts.maxConnections,
+      onConnection: (socket, isUnix) => this.#connect(socket, isUnix ? 'unix' : (socket.remoteAddress ?? '-')),
+      onRequest: (request, response, expectsContinue) => this.#take(request, response, expectsContinue),
+      onTunnel: (socket) => this.#onTunnel(socket),
+      onClientError: (error, socket) => this.#onClientError(error, socket),
+    })
+    await listener.listen(endpoint)
+    this.#listeners.push(listener)
+    return listener.place
+  }
+
+  /** Shows another certificate from the next connection on. */
+  renew(certificate: Certificate): void {
+    this.#certificate = certificate
+    for (const listener of this.#listeners) listener.renew(certificate)
   }
 
   /**
@@ -73,14 +80,21 @@ export class HttpServer {
    */
   async stop(graceSeconds: number): Promise<void> {
     this.#isStopping = true
-    const closed = new Promise((resolve) => this.#server.close(resolve))
+    const closed = Promise.all(this.#listeners.map((listener) => listener.close()))
+    const timers = [
+      setTimeout(() => this.#cutIdle(), Math.min(LATE_MS, graceSeconds * 1000)),
+      setTimeout(() => this.#cutAll(), graceSeconds * 1000),
+    ]
+    await closed
+    for (const timer of timers) clearTimeout(timer)
+    await Promise.all([...this.#connections.values()].map((connection) => connection.settled))
+  }
+
+  #cutIdle(): void {
+    for (const listener of this.#listeners) listener.cutHandshakes()
     for (const [socket, connection] of this.#connections) {
       if (connection.isIdle) socket.destroy()
     }
-    const cut = setTimeout(() => this.#cutAll(), graceSeconds * 1000)
-    await closed
-    clearTimeout(cut)
-    await Promise.all([...this.#connections.values()].map((connection) => connection.settled))
   }
 
   #cutAll(): void {
@@ -90,8 +104,8 @@ export class HttpServer {
     }
   }
 
-  #connect(socket: Socket): void {
-    const connection = new Connection(socket.remoteAddress ?? '-')
+  #connect(socket: Socket, address: string): void {
+    const connection = new Connection(address)
     const isTooMany = this.#connections.size >= this.#parts.maxConnections
     this.#connections.set(socket, connection)
     socket.on('close', () => {
@@ -116,15 +130,15 @@ export class HttpServer {
     expectsContinue: boolean,
   ): Promise<void> {
     if (request.socket.destroyed) return
-    const { idleSeconds, router, onAnswered } = this.#parts
-    const { address } = connection
+    const { idleSeconds, basePath, proxies, router, onAnswered } = this.#parts
+    const client = proxies.clientOf({ address: connection.address, isSecure: this.#certificate !== undefined }, request.headers)
     const signal = connection.begin(request)
     const [id, beganAtMs, began] = [randomBytes(4).toString('hex'), Date.now(), performance.now()]
     let path = '-'
     let reply: Reply
     let error: HttpError | undefined
     try {
-      const exchange = new Exchange({ id, request, response, address, idleSeconds, signal, expectsContinue, beganAtMs })
+      const exchange = new Exchange({ id, request, response, client, basePath, idleSeconds, signal, expectsContinue, beganAtMs })
       path = exchange.target.path
       reply = await this.#answer(exchange)
     } catch (thrown) {
@@ -143,7 +157,7 @@ export class HttpServer {
     connection.end()
     if (this.#isStopping && connection.isIdle) request.socket.destroySoon() // the answer may have left just before
     const milliseconds = performance.now() - began
-    onAnswered({ requestId: id, request, address, path, status: reply.status, bytes, milliseconds, error })
+    onAnswered({ requestId: id, request, client, path, status: reply.status, bytes, milliseconds, error })
   }
 
   async #answer(exchange: Exchange): Promise<Reply> {
@@ -207,7 +221,7 @@ export class HttpServer {
   }
 
   // Node has let go of the socket: from here it is ours alone.
-  #onConnect(socket: Duplex): void {
+  #onTunnel(socket: Duplex): void {
     socket.on('error', () => socket.destroy())
     const connection = this.#connections.get(socket)
     connection?.enqueue(() => this.#refuseRaw(connection, socket, new HttpError('method_not_allowed')))
@@ -231,15 +245,4 @@ interface Sending {
   readonly response: ServerResponse
   readonly reply: Reply
   readonly error: HttpError | undefined
-}
-
-// What stands behind a refused body, or a head that two readers may read in two ways, may be no request at all.
-function isSuspect(request: IncomingMessage, error: HttpError | undefined): boolean {
-  const hasBody = request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined
-  return hasBody || error?.code === 'malformed_request'
-}
-
-// One that stood still, or that waits for our 100 (Continue), sends nothing more.
-function isStalled(request: IncomingMessage, error: HttpError | undefined): boolean {
-  return error?.code === 'request_timeout' || request.headers.expect !== undefined
 }

@@ -32,14 +32,17 @@ export interface Target {
   readonly query: Query
 }
 
-/** Reads the target of a request; throws `malformed_target` where it cannot be decoded. */
-export function parseTarget(text: string): Target {
+/**
+ * Reads the target of a request; throws `malformed_target` where it cannot be decoded.
+ * @param basePath what a proxy has left in front of our paths, such as `/vb`; it is taken off where it stands
+ */
+export function parseTarget(text: string, basePath = ''): Target {
   if (text === '*') return { path: '*', query: new Query([]) }
   const relative = text.startsWith('/') ? text : withoutOrigin(text)
   if (relative.includes('#')) throw new HttpError('malformed_target')
   const mark = relative.indexOf('?')
   const path = decode(mark < 0 ? relative : relative.slice(0, mark))
-  return { path: normalise(path), query: parseQuery(mark < 0 ? '' : relative.slice(mark + 1)) }
+  return { path: withoutBase(normalise(path), basePath), query: parseQuery(mark < 0 ? '' : relative.slice(mark + 1)) }
 }
 
 // RFC 9112 §3.2.2: a server must accept the absolute form.
@@ -53,6 +56,12 @@ function withoutOrigin(text: string): string {
 // Real clients send `/token/` and, from a base address that ends in a slash, `//submit`.
 function normalise(path: string): string {
   return `/${path.split('/').filter((segment) => segment !== '').join('/')}`
+}
+
+// Without it a path is as good: whoever asks beside the proxy does not know of it.
+function withoutBase(path: string, basePath: string): string {
+  if (path === basePath) return '/'
+  return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : path
 }
 
 function parseQuery(text: string): Query {

@@ -46,7 +46,7 @@ export function submit(parts: SubmitParts): Handler {
     const permission = new Permission(parts.grants, exchange.beganAtMs)
     await permission.presentHead(exchange)
     await parts.store.requireSpace(exchange.declaredBytes ?? 0)
-    const share = parts.allowance.begin(exchange.address, permission.isGranted)
+    const share = parts.allowance.begin(exchange.client.address, permission.isGranted)
     const endMeasure = parts.measures.begin()
     const onToken = async (authToken: string) => {
       await permission.present(authToken)
