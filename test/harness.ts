@@ -1,6 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -74,7 +75,7 @@ export async function startServer(t: TestContext, options: StartOptions = {}): P
 
 /** Runs the program until it ends by itself; for `--help`, bad settings and `try`. */
 export function runProgram(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd: string = tmpdir()) {
-  return spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', env: environment(env), cwd, timeout: 30_000 })
+  return spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', env: environment(env), cwd, timeout: 300_000 })
 }
 
 function spawnServer({ basedir = '', env = {}, args = [], through = [] }: StartOptions): ChildProcess {
@@ -118,8 +119,8 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms))
 }
 
-/** Waits until something holds; throws what it waited for after `seconds`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, seconds = 20): Promise<void> {
+/** Waits until something holds; throws what it waited for after `seconds`, which a busy machine may need. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, seconds = 60): Promise<void> {
   const end = performance.now() + seconds * 1000
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`still not after ${seconds} s: ${what}`)
@@ -211,6 +212,30 @@ export function readAll(socket: Socket): Promise<string> {
     socket.on('error', () => undefined)
     socket.on('close', () => done(Buffer.concat(chunks).toString('latin1')))
   })
+}
+
+/** How many sockets a server has open: those it listens on, its connections, and its own output. */
+export async function countSockets({ process: { pid } }: Running): Promise<number> {
+  const directory = `/proc/${pid}/fd`
+  const targets = await Promise.all((await readdir(directory)).map((entry) => readlink(join(directory, entry)).catch(() => 'closed since')))
+  return targets.filter((target) => target.startsWith('socket:')).length
+}
+
+/**
+ * Finds a port that nobody uses. It is below those that the system hands out, or another test could be given it before
+ * it is used here.
+ */
+export async function freePort(): Promise<number> {
+  const [first = 32_768] = (await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')).split(/\s/).map(Number)
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * Math.max(1, first - 10_000))
+    const server = createServer()
+    const isFree = await once(server.listen(port), 'listening').then(() => true, () => false)
+    if (!isFree) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** The files below a directory, as sorted paths relative to it. */

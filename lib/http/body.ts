@@ -70,9 +70,14 @@ export function readBody(
       settle(() => reject(signal.reason))
     }
 
+    // A process that stood still itself runs its timers first, and then reads what has come meanwhile.
     function onIdle(): void {
-      if (isWaiting) idle.refresh()
-      else settle(() => reject(new HttpError('request_timeout')))
+      const bytesBefore = bytes
+      setImmediate(() => {
+        if (isSettled) return
+        if (isWaiting || bytes > bytesBefore) idle.refresh()
+        else settle(() => reject(new HttpError('request_timeout')))
+      })
     }
 
     function settle(outcome: () => void): void {
