@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { askToken, listUploads, request, startServer, type Running } from './harness.ts'
-import { assertAccepted, assertRefused, filePart, formatMultipart, FORMATS, nothingIsLeft, post, readStored, textPart } from './submission.ts'
+import { askToken, listUploads, startServer } from './harness.ts'
+import { assertAccepted, assertRefused, assertServesOthers, filePart, formatMultipart, FORMATS, nothingIsLeft, post, readStored, textPart } from './submission.ts'
 
 const kept: { name: string; text: string }[] = [
   { name: 'an integer beyond 2^53', text: '12345678901234567890' },
@@ -167,12 +167,3 @@ test('other requests are answered while deep answers are read', async (t) => {
   for (const answer of await uploads) assert.equal(answer.status, 400, answer.text)
   assert.deepEqual(await listUploads(server.basedir), [])
 })
-
-// Two seconds are what a participant would notice; an answer usually takes a few milliseconds.
-async function assertServesOthers(server: Running, busy: Promise<unknown>): Promise<void> {
-  let isOver = false
-  void busy.finally(() => (isOver = true))
-  do {
-    assert.equal((await request(`${server.url}/`, { signal: AbortSignal.timeout(2000) })).status, 200)
-  } while (!isOver)
-}

@@ -9,7 +9,7 @@ import { openSlices } from '../lib/archive/source.ts'
 import { readEnd } from '../lib/archive/zip-end.ts'
 import { readEntries, readEntry } from '../lib/archive/zip.ts'
 import { describeArchive, readArchive, save } from './archive-reader.ts'
-import { needs, sleep, temporaryDirectory } from './harness.ts'
+import { needs, sleep, temporaryDirectory, until } from './harness.ts'
 import { extraField, unicodePath, writeZip, zip64Extra, type ZipInput, type ZipOptions } from './zip-writer.ts'
 
 const text = 'voice '.repeat(40)
@@ -183,8 +183,7 @@ test('two entries are read at the same time, and one that is left early leaves n
   assert.deepEqual(lengths, [700_000, 700_000])
   for (const entry of large) for await (const piece of readEntry(source, entry)) if (piece.length > 0) break
   await source.close()
-  await sleep(20)
-  assert.equal(await openBelow(directory), 0)
+  await until('nothing is open', async () => (await openBelow(directory)) === 0)
 })
 
 test('who reads slowly makes the disk wait', async (t) => {

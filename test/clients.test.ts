@@ -15,7 +15,7 @@ const sha256Of = (content: Buffer) => createHash('sha256').update(content).diges
 /** Runs a program without a shell, and gives its standard output; fails with what it printed. */
 function run(command: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(command, args, { timeout: 60_000 }, (error: ExecFileException | null, stdout, stderr) => {
+    execFile(command, args, { timeout: 600_000 }, (error: ExecFileException | null, stdout, stderr) => {
       if (error === null) resolve(stdout)
       else reject(new Error(`${command} ended with ${error.code}: ${stdout}${stderr}`))
     })
@@ -24,7 +24,7 @@ function run(command: string, args: readonly string[]): Promise<string> {
 
 /** Runs curl, and gives the answer it printed. */
 async function curl(server: Running, args: readonly string[]): Promise<Answer> {
-  const output = await run('curl', ['--silent', '--show-error', '--max-time', '50', '--include', ...args, `${server.url}/submit`])
+  const output = await run('curl', ['--silent', '--show-error', '--max-time', '300', '--include', ...args, `${server.url}/submit`])
   const heads = output.split('\r\n\r\n')
   const text = heads.pop() ?? ''
   const [statusLine = '', ...lines] = heads.at(-1)?.split('\r\n') ?? []
@@ -129,11 +129,11 @@ test('curl submits a file of 60 MB', async (t) => {
 
 test('curl submits slowly, and longer than an upload may stand still', async (t) => {
   if (!needs(t, 'curl', 'curl')) return
-  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_IDLE_SECONDS: '2' } })
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_IDLE_SECONDS: '4' } })
   const path = join(await temporaryDirectory(t), 'voice.wav')
   const content = randomBytes(500_000)
   await writeFile(path, content)
-  const answered = curl(server, ['--limit-rate', '100k', '-F', `file=@${path}`, '-F', `auth_token=${await askToken(server)}`])
+  const answered = curl(server, ['--limit-rate', '60k', '-F', `file=@${path}`, '-F', `auth_token=${await askToken(server)}`])
   await until('the upload has begun', async () => (await listUploads(server.basedir)).some((name) => name.startsWith('staging/')))
   const [file] = assertAccepted(await answered)
   assert.deepEqual(await readStored(server, file), content)
@@ -153,7 +153,7 @@ form = (part('name="file"; filename="voice.wav"', content) + part('name="auth_to
         + part('name="responses"', answers) + b'--' + boundary.encode() + b'--\\r\\n')
 multipart = 'multipart/form-data; boundary=' + boundary
 pieces = (form[at:at + 7001] for at in range(0, len(form), 7001))
-connection = http.client.HTTPConnection(host, port, timeout=30)
+connection = http.client.HTTPConnection(host, port, timeout=300)
 requests = [
     ('a form', multipart, form, {}),
     ('a form in chunks', multipart, pieces, {}),

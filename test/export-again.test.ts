@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { appendFile, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, runExport } from './exported.ts'
-import { askToken, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, until, type Running } from './harness.ts'
+import { askToken, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
 const SLICE = 100_000
@@ -19,21 +18,22 @@ async function sendSession(server: Running, participant: string): Promise<Sittin
 }
 
 test('an export that was killed is completed by --resume, as of the moment when it began', async (t) => {
-  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip') || !needs(t, 'strace', 'strace')) return
   const server = await startServer(t)
   await Promise.all(Array.from({ length: 60 }, (_, index) => sendSession(server, `p${index}`)))
   const directory = await temporaryDirectory(t)
   const [killed, whole] = [join(directory, 'killed'), join(directory, 'whole')]
   await exportAndCheck(server.basedir, whole)
-  for (let time = 0; time < 3; time++) {
+  let before = 0
+  for (const call of ['link', 'unlink', 'link']) {
+    const through = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=40`]
     const args = ['export', 'study', killed, '--basedir', server.basedir, '--resume']
-    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'ignore' })
-    const ended = once(child, 'exit')
-    const written = async () => (await listFiles(killed).catch(() => [])).filter((path) => !path.startsWith('.')).length
-    const before = await written()
-    await until('it has written more', async () => child.exitCode !== null || (await written()) > before)
-    child.kill('SIGKILL')
-    await ended
+    const env = { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' } // one thread makes all the calls
+    const ended = spawnSync('strace', [...through, process.execPath, PROGRAM, ...args], { stdio: 'ignore', env })
+    assert.equal(ended.signal, 'SIGKILL')
+    const written = (await listFiles(killed)).filter((path) => !path.startsWith('.')).length
+    assert.ok(written > before, `${written} files after a kill at ${call}, ${before} before`)
+    before = written
   }
   assert.ok(!(await listFiles(killed)).includes('SHA256SUMS'), 'it was not finished')
   for (const path of (await listFiles(killed)).filter((each) => !each.startsWith('.'))) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, readdir, readFile, readlink, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -8,6 +8,7 @@ import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts
 import {
   ADMIN_TOKEN,
   askToken,
+  countSockets,
   listFiles,
   listUploads,
   needs,
@@ -223,7 +224,7 @@ test('a server that runs out of descriptors refuses, and recovers', async (t) =>
 // What somebody does to the data tree between two submissions; a 200 that follows must be true on the disk.
 const RESPONSES = 'uploads/responses'
 const away = (path: string) => (basedir: string) => rename(join(basedir, path), join(basedir, `${path}-away`))
-const removed = (path: string) => (basedir: string) => rm(join(basedir, path), { recursive: true })
+const removed = (path: string) => (basedir: string) => rm(join(basedir, path), { recursive: true, maxRetries: 10 }) // a line of a log may come in between
 const replaced = (path: string) => async (basedir: string) => {
   await away(path)(basedir)
   await mkdir(join(basedir, path))
@@ -328,12 +329,6 @@ function assertNotSyncedAgain(calls: readonly Call[]): void {
     const later = calls.filter(({ name, paths, began }) => began > call.ended && name === 'fsync' && paths[0] === call.paths[0])
     assert.deepEqual(later, [])
   }
-}
-
-async function countSockets({ process: { pid } }: Running): Promise<number> {
-  const descriptors = await readdir(`/proc/${pid}/fd`)
-  const targets = await Promise.all(descriptors.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => 'closed since')))
-  return targets.filter((target) => target.startsWith('socket:')).length
 }
 
 function mounting(basedir: string, options: string): string[] {

@@ -54,7 +54,7 @@ export async function fuzzServer(
     const files = checkAnswer(answer, expected, message)
     for (const file of files) await checkStored(server.basedir, file, message)
     stored += files.length
-    await until(`${message}: nothing else is on disk`, async () => (await listUploads(server.basedir)).length === stored, 5)
+    await until(`${message}: nothing else is on disk`, async () => (await listUploads(server.basedir)).length === stored)
   }
   assert.equal((await request(`${server.url}/`)).status, 200)
   return requests

@@ -27,7 +27,7 @@ function assertRefused(answer: WireAnswer | undefined, statuses: readonly number
 }
 
 async function assertNothingKept(server: Running): Promise<void> {
-  await until('nothing is left of the request', async () => (await listUploads(server.basedir)).length === 0, 5)
+  await until('nothing is left of the request', async () => (await listUploads(server.basedir)).length === 0)
 }
 
 test('every method and target is answered or closed', async (t) => {
@@ -247,7 +247,7 @@ test('a message that is not HTTP is refused with JSON, and its connection closed
       const { answers, wire } = await exchange(server.port, sent)
       assert.equal(answers.length, 1, wire.received)
       assertRefused(answers[0], [400])
-      await until('the server closes', () => wire.isEnded, 3)
+      await until('the server closes', () => wire.isEnded)
       wire.socket.destroy()
     })
   }
@@ -273,7 +273,7 @@ test('a head that is too large is refused with JSON', async (t) => {
       await wire.write(sent)
       wire.socket.resume()
       assertRefused((await wire.answers(1))[0], [400, 414, 431])
-      await until('the server closes', () => wire.isEnded, 3)
+      await until('the server closes', () => wire.isEnded)
       wire.socket.destroy()
     })
   }
@@ -409,7 +409,7 @@ test('expectations are met or refused', async (t) => {
       assert.equal(answers.length, 1)
       assertRefused(answers[0], [status])
       assert.equal(answers[0]?.headers['connection'], 'close')
-      await until('the server closes', () => wire.isEnded, 3)
+      await until('the server closes', () => wire.isEnded)
       wire.socket.destroy()
     })
   }
@@ -459,7 +459,7 @@ test('HEAD is answered with the head of GET', async (t) => {
       const get = await exchange(server.port, `GET ${path} HTTP/1.1\r\n${HOST}\r\n`)
       const wire = await Wire.open(server.port)
       await wire.write(`HEAD ${path} HTTP/1.1\r\n${HOST}\r\n`.repeat(2))
-      const answers = await wire.answers(2, 20, true)
+      const answers = await wire.answers(2, 60, true)
       for (const answer of answers) {
         assert.equal(answer.status, get.answers[0]?.status)
         assert.equal(answer.headers['content-length'], get.answers[0]?.headers['content-length'])

@@ -8,6 +8,7 @@ import {
   askToken,
   filesOf,
   listFiles,
+  needs,
   PROGRAM,
   request,
   sendRaw,
@@ -228,12 +229,15 @@ for (const failing of [...LOGS.map((name) => [name]), LOGS]) {
 }
 
 test('a log that can be written again says how many lines were lost', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
   const basedir = await temporaryDirectory(t)
+  const trace = join(await temporaryDirectory(t), 'trace')
   const path = join(basedir, 'logs', 'access.log')
   await mkdir(join(basedir, 'logs'))
   await symlink('/dev/full', path)
-  const server = await startServer(t, { basedir })
+  const server = await startServer(t, { basedir, through: ['strace', '-f', '-y', '-e', 'trace=write,writev,pwrite64,pwritev', '-o', trace] })
   for (let count = 0; count < 3; count++) await request(server.url)
+  await until('a line is lost', async () => (await readFile(trace, 'utf8')).includes('ENOSPC')) // it is written after its answer
   await rm(path)
   await request(server.url)
   assert.equal(await server.stop(), 0)
@@ -247,7 +251,7 @@ test('a logs directory that is removed while the server runs is made again', asy
   const server = await startServer(t)
   await request(server.url)
   await until('a line is there', async () => (await linesOf(server.basedir, 'access.log')).length === 1)
-  await rm(join(server.basedir, 'logs'), { recursive: true })
+  await rm(join(server.basedir, 'logs'), { recursive: true, maxRetries: 10 })
   await request(server.url)
   assert.equal(await server.stop(), 0)
   assert.match((await linesOf(server.basedir, 'access.log')).at(-1) ?? '', ACCESS_LINE)
@@ -263,7 +267,7 @@ for (const { name, replace } of replacements) {
     const server = await startServer(t)
     const authToken = await askToken(server)
     await until('the directory is replaced, though the server makes it again', async () => {
-      await rm(join(server.basedir, 'logs'), { recursive: true, force: true, maxRetries: 5 })
+      await rm(join(server.basedir, 'logs'), { recursive: true, force: true, maxRetries: 10 })
       return replace(join(server.basedir, 'logs')).then(() => true, () => false)
     })
     for (let count = 0; count < 3; count++) assert.equal((await submitForm(server, entriesFor(authToken))).status, 200)

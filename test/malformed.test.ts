@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { askToken, listUploads, readAll, readReceipts, request, sendRaw, startServer, submitForm, type Running } from './harness.ts'
-import { assertAccepted, assertRefused, BOUNDARY, filePart, formatMultipart, MULTIPART, nothingIsLeft, post, readStored, textPart } from './submission.ts'
+import { assertAccepted, assertRefused, assertServesOthers, BOUNDARY, filePart, formatMultipart, MULTIPART, nothingIsLeft, post, readStored, textPart } from './submission.ts'
 import type { RawPart } from './submission.ts'
 
 const MALFORMED = { status: 400, code: 'malformed_form' }
@@ -312,12 +312,7 @@ test('others are answered while a form of very many parts is taken in, or refuse
   for (const [each, count, kind] of [[server, 1500, 'file'], [server, 10_000, 'text'], [refusing, 10_000, 'file'], [refusing, 10_000, 'text']] as const) {
     const parts = Array.from({ length: count }, (_, index) => (kind === 'file' ? filePart('file', 'a.txt', 'x') : textPart('a', String(index))))
     const upload = post(each, formatMultipart([textPart('auth_token', await askToken(each)), ...parts]))
-    let isOver = false
-    void upload.finally(() => (isOver = true))
-    do {
-      // Two seconds are what a participant would notice; an answer usually takes a few milliseconds.
-      assert.equal((await request(`${each.url}/`, { signal: AbortSignal.timeout(2000) })).status, 200)
-    } while (!isOver)
+    await assertServesOthers(each, upload)
     if (each === refusing) assertRefused(await upload, { status: 413, code: 'too_many_parts' })
     else assert.equal(assertAccepted(await upload).length, kind === 'file' ? count : 0)
   }

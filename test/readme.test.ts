@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { cp, readFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Setting } from '../lib/settings/setting.ts'
 import { SETTINGS } from '../lib/settings/settings.ts'
-import { needs, temporaryDirectory, until } from './harness.ts'
+import { freePort, needs, temporaryDirectory, until } from './harness.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const README = await readFile(join(ROOT, 'README.md'), 'utf8')
@@ -31,7 +30,7 @@ test('every shell command of the README works as it stands there, in its order',
 
   const commands = blocks.filter((block) => block.language === 'json' || (block.language === 'sh' && !isServer(block) && !isTests(block)))
   const script = commands.filter((block) => block.language === 'sh').map((block) => `${block.text}printf '\\f'\n`)
-  const run = spawnSync('bash', ['-euo', 'pipefail', '-c', atPort(script.join(''), server.port)], { cwd: directory, encoding: 'utf8', timeout: 60_000 })
+  const run = spawnSync('bash', ['-euo', 'pipefail', '-c', atPort(script.join(''), server.port)], { cwd: directory, encoding: 'utf8', timeout: 600_000 })
   assert.equal(run.status, 0, `${run.stdout}\n${run.stderr}`)
   const outputs = run.stdout.split('\f')
 
@@ -99,17 +98,8 @@ async function start(t: TestContext, cwd: string, command: string): Promise<{ po
   await until(`${command} listens`, () => {
     if (child.exitCode !== null) throw new Error(output)
     return output.includes(`Listening on http://0.0.0.0:${port}`)
-  }, 120)
+  }, 600)
   return { port, stop }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 // The port is the only thing that is not as it stands in the README: 8000 may be taken here.

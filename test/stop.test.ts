@@ -8,14 +8,15 @@ import { chunks, formBody, submission, submitHead, Wire } from './wire.ts'
 
 const HOST = 'Host: localhost\r\n'
 const MEGABYTE = 1_000_000
-const SOON_SECONDS = 8
+const SOON_SECONDS = 40 // for a busy machine, and less than whatever a stop could wait for by mistake
+const PATIENT = { REPROSCHEMA_BACKEND_STOP_SECONDS: '600' }
 
 interface Scene {
   readonly server: Running
   readonly authToken: string
 }
 
-async function start(t: TestContext, env: StartOptions['env'] = {}): Promise<Scene> {
+async function start(t: TestContext, env: StartOptions['env'] = PATIENT): Promise<Scene> {
   const server = await startServer(t, { env })
   return { server, authToken: await askToken(server) }
 }
@@ -168,7 +169,7 @@ describe('a stop that something holds up', { concurrency: 4 }, () => {
   test('uploads whose clients are gone are published or removed before the end, also on a slow disk', async (t) => {
     if (!needs(t, 'strace', 'strace')) return
     const slowly = ['strace', '-DD', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
-    const server = await startServer(t, { through: slowly })
+    const server = await startServer(t, { env: PATIENT, through: slowly })
     const authToken = await askToken(server)
     const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.open(server.port)))
     await Promise.all(wires.map((wire, index) => wire.write(submission(authToken, Buffer.alloc(MEGABYTE, `voice ${index} `)))))

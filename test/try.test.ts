@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { ADMIN_TOKEN, listUploads, PROGRAM, readReceipts, runProgram, startServer, until } from './harness.ts'
+import { ADMIN_TOKEN, freePort, listUploads, PROGRAM, readReceipts, runProgram, startServer, until } from './harness.ts'
 
 interface Ended {
   readonly status: number | null
@@ -153,15 +153,6 @@ async function fakeServer(t: TestContext, answer: (request: IncomingMessage) => 
   await until('the fake server listens', () => server.listening)
   const address = server.address()
   return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
-}
-
-// A port that was free a moment ago.
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await until('the port is known', () => server.listening)
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  return typeof address === 'object' ? (address?.port ?? 0) : 0
 }
 
 /** The fields of a form, by a reader that is not the server's: the one behind `Response` in Node. */

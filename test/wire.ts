@@ -68,7 +68,7 @@ export class Wire {
   }
 
   /** Waits for the next `count` answers that are whole; `isHead` where they have no bodies. */
-  async answers(count: number, seconds = 20, isHead = false): Promise<WireAnswer[]> {
+  async answers(count: number, seconds = 60, isHead = false): Promise<WireAnswer[]> {
     const end = performance.now() + seconds * 1000
     for (;;) {
       const answers = parseAnswers(this.#received, isHead)
