@@ -177,7 +177,7 @@ test('a disk that is full is 507, and works again when there is room', async (t)
       assert.equal(refused.status, 507)
       assert.equal((await request(`${server.url}/`)).status, 200)
       await rm(join(inside, 'filler'), { recursive: true })
-      await checkKept(inside, await submitForm(server, [['auth_token', await askToken(server)], ...TWO]))
+      await checkKept(inside, await submitAgain(server, await askToken(server))) // the free space is looked at once a second
       assert.equal((await listProject(inside, 'study')).length, 4)
       assert.deepEqual(await listStaged(inside), [])
     })
@@ -212,11 +212,7 @@ test('a server that runs out of descriptors refuses, and recovers', async (t) =>
   assert.deepEqual([...new Set(received.join('').match(/HTTP\/1\.1 \d+/g))], ['HTTP/1.1 503'])
   for (const socket of sockets) socket.destroy()
   // While it still works off what those sockets sent it may refuse more, or not take a connection: a client tries again.
-  const tryAgain = () => submitForm(server, [['auth_token', authToken], ...TWO]).catch(() => undefined)
-  let answer: Answer | undefined
-  await until('it takes submissions again', async () => (answer = await tryAgain())?.status === 200)
-  assert.ok(answer !== undefined, 'the answer that was waited for is there')
-  await checkKept(server.basedir, answer)
+  await checkKept(server.basedir, await submitAgain(server, authToken))
   await until('nothing is left in staging', async () => (await listStaged(server.basedir)).length === 0)
   assert.equal(server.process.exitCode, null)
 })
@@ -346,6 +342,17 @@ async function fillUp(directory: string): Promise<void> {
       return
     }
   }
+}
+
+/** Submits as a client does that tries again until it is accepted. */
+async function submitAgain(server: Running, authToken: string): Promise<Answer> {
+  let answer: Answer | undefined
+  await until('a submission is accepted', async () => {
+    answer = await submitForm(server, [['auth_token', authToken], ...TWO]).catch(() => undefined)
+    return answer?.status === 200
+  })
+  assert.ok(answer !== undefined, 'the answer that was waited for is there')
+  return answer
 }
 
 async function submitInTurn(server: Running, count: number): Promise<Answer[]> {
