@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, type Exported, type Row } from './exported.ts'
-import { askToken, needs, runProgram, startServer, temporaryDirectory } from './harness.ts'
+import { askToken, listUploads, needs, runProgram, startServer, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sent, type Sitting } from './web-app.ts'
 import { writeZip, type ZipInput } from './zip-writer.ts'
 
@@ -22,6 +23,8 @@ interface Told {
 interface Sender {
   readonly token: (participant?: string) => Promise<string>
   readonly send: (authToken: string, files: readonly Sent[]) => Promise<unknown>
+  /** Overwrites what is stored of the files that were given these names: a fault of the disk. */
+  readonly spoilStored: (names: readonly string[]) => Promise<void>
 }
 
 /** Sends something, and gives what is to be found of it. */
@@ -375,7 +378,68 @@ const mixtures: Case[] = [
   },
 ]
 
+/** The slices of a session at its end, cut small; the second is in the middle of a recording that is stored. */
+function slicesOf(sitting: Sitting): Sent[] {
+  return slice(finalZip(sitting, { method: 'stored' }), SLICE)
+}
+
+/** A session of one long recording with its slices, of which some copies come first that are not as they should be. */
+function choice(name: string, spoil: (slices: readonly Sent[]) => readonly Sent[], count = (aside: number, spoiled: number) => assert.equal(aside, spoiled)): Case {
+  return {
+    name,
+    act: async ({ token, send }) => {
+      const authToken = await token(`choice ${name}`)
+      const sitting = openApp('')
+      answer(sitting, 'voice', { say: makeWav(10_000) })
+      const slices = slicesOf(sitting)
+      const spoiled = spoil(slices)
+      for (const each of [...spoiled, ...slices]) await send(authToken, [each])
+      return ({ row, attention, exported }) => {
+        assert.equal(row(sitting.id)['state'], 'complete', row(sitting.id)['missing'])
+        assert.equal(attention(sitting.id), undefined)
+        const [recording] = recordingsOf(sitting)
+        const file = exported.recordings.find((each) => each['session'] === sitting.id)?.['file'] ?? ''
+        assert.ok(readFileSync(join(exported.out, file)).equals(recording?.content ?? Buffer.alloc(0)), 'the recording is as it was')
+        assert.ok(readFileSync(join(exported.out, 'archives', `${sitting.id}.zip`)).equals(Buffer.concat(slices.map(({ content }) => content))), 'so is the archive')
+        count(exported.incomplete.filter((each) => each['session'] === sitting.id).length, spoiled.length)
+      }
+    },
+  }
+}
+
+const zeros = ({ name, content }: Sent) => ({ name, content: Buffer.alloc(content.length) })
+const some = (slices: readonly Sent[], ...numbers: readonly number[]) => numbers.flatMap((number) => slices.at(number) ?? [])
+
+const choices: Case[] = [
+  choice('the first slice', (slices) => some(slices, 0).map(zeros)),
+  choice('the last slice', (slices) => some(slices, -1).map(zeros)),
+  choice('a slice within a recording', (slices) => some(slices, 1).map(zeros)),
+  choice('all slices', (slices) => slices.map(zeros)),
+  choice('the first two and the last one', (slices) => some(slices, 0, 1, -1).map(zeros)),
+  choice('a slice that has bytes of another upload in front', (slices) => some(slices, 1).map(({ name, content }) => ({ name, content: Buffer.concat([Buffer.alloc(100, 1), content]) }))),
+  choice('two slices that end too early', (slices) => some(slices, 0, 2).map(({ name, content }) => ({ name, content: content.subarray(0, -10) }))),
+  choice('one slice a dozen times', (slices) => Array.from({ length: 12 }, (_, index) => some(slices, 2).map(({ name, content }) => ({ name, content: Buffer.alloc(content.length, index) }))).flat()),
+  {
+    name: 'a slice that was damaged on the disk, and the same slice again',
+    act: async ({ token, send, spoilStored }) => {
+      const tokens = [await token('choice-disk'), await token('choice-disk')]
+      const sitting = openApp('')
+      answer(sitting, 'voice', { say: makeWav(10_000) })
+      const slices = slicesOf(sitting)
+      for (const numbers of [[0], [1], [-1]]) await send(tokens[0] ?? '', some(slices, ...numbers))
+      await spoilStored(some(slices, 0, 1, -1).map(({ name }) => name))
+      await send(tokens[1] ?? '', slices)
+      return ({ row, exported }) => {
+        assert.equal(row(sitting.id)['state'], 'complete', row(sitting.id)['missing'])
+        assert.ok(readFileSync(join(exported.out, 'archives', `${sitting.id}.zip`)).equals(Buffer.concat(slices.map(({ content }) => content))), 'the archive is as it was')
+        assert.equal(exported.incomplete.filter((each) => each['session'] === sitting.id).length, 3, 'the damaged ones are set aside')
+      }
+    },
+  },
+]
+
 for (const { name, cases } of [
+  { name: 'of a slice that came more than once the copy is taken that makes the zip whole', cases: choices },
   { name: 'an upload of several sessions', cases: mixtures },
   { name: 'answers that differ under one @id', cases: differences },
   { name: 'an upload that names no session', cases: adoptions },
@@ -387,6 +451,13 @@ for (const { name, cases } of [
     const sender: Sender = {
       token: (participant) => askToken(server, participant === undefined ? {} : { participant_id: participant }),
       send: (authToken, files) => send(server, authToken, files),
+      spoilStored: async (names) => {
+        const stored = await listUploads(server.basedir)
+        for (const path of stored.filter((each) => names.some((given) => each.endsWith(given)))) {
+          const { size } = await stat(join(server.basedir, 'uploads', path))
+          await writeFile(join(server.basedir, 'uploads', path), Buffer.alloc(size))
+        }
+      },
     }
     const expectations: { name: string; expect: (told: Told) => void | Promise<void> }[] = []
     for (const each of cases) expectations.push({ name: each.name, expect: await each.act(sender) })

@@ -1,5 +1,5 @@
 import { findingsOf, type Inspected } from './inspection.ts'
-import { arrivalsOf } from './upload.ts'
+import { sendersOf } from './upload.ts'
 
 /** The sessions that an upload without one may belong to: those of the same token and uid. */
 export class Adoption {
@@ -22,7 +22,6 @@ export class Adoption {
 
 // A token that was issued for nobody may serve a whole clinic: without a uid it says nothing of who sent an upload.
 function keysOf({ upload }: Inspected): string[] {
-  const senders = arrivalsOf(upload).map(({ submission }) => submission)
-  const known = senders.filter(({ participant }) => participant !== undefined || upload.uid !== '')
+  const known = sendersOf(upload).filter(({ participant }) => participant !== undefined || upload.uid !== '')
   return [...new Set(known.map(({ tokenSha256 }) => JSON.stringify([tokenSha256, upload.uid])))]
 }

@@ -23,12 +23,13 @@ export interface Collection {
 /**
  * Puts what has arrived in a project in order. Of each upload only the ends, the directory and the answers are read: it
  * takes as long for large recordings as for small ones.
+ * @param isThorough whether recordings are read too, where slices came more than once and there is a choice
  * @param count is told how many uploads there are and how many were looked at
  */
 export async function collect(
   layout: Layout,
   project: string,
-  { snapshot, count }: { snapshot?: Snapshot | undefined; count?: ((done: number, of: number) => void) | undefined } = {},
+  { snapshot, isThorough, count }: { snapshot?: Snapshot | undefined; isThorough?: boolean; count?: ((done: number, of: number) => void) | undefined } = {},
 ): Promise<Collection> {
   const arrivals = await readArrivals(layout, project, snapshot)
   const { uploads, messages, foreign, repeats } = sortArrivals(arrivals.submissions)
@@ -36,7 +37,7 @@ export async function collect(
   const inspected: Inspected[] = new Array<Inspected>(uploads.length)
   let done = 0
   await forEachBounded(uploads.entries(), AT_ONCE, async ([index, upload]) => {
-    inspected[index] = await inspectUpload(upload, directory)
+    inspected[index] = await inspectUpload(upload, directory, isThorough)
     count?.(++done, uploads.length)
   })
   return { project, directory, arrivals, sessions: groupSessions(inspected), messages, foreign, repeats }

@@ -56,7 +56,7 @@ export async function exportProject(parts: {
   count: ExportCount
 }): Promise<Exported> {
   const { layout, selection, count } = parts
-  const collection = await collect(layout, selection.project, { snapshot: parts.snapshot })
+  const collection = await collect(layout, selection.project, { snapshot: parts.snapshot, isThorough: true })
   await parts.keepSnapshot(collection.arrivals.snapshot)
   const onBytes = (bytes: number) => {
     count.bytes += bytes

@@ -4,7 +4,8 @@ import { readEnd } from '../archive/zip-end.ts'
 import type { ZipEntry } from '../archive/zip-entry.ts'
 import { systemCode } from '../errors.ts'
 import { splitBySession, type Share } from './share.ts'
-import { rangesOf, skipFront, withSource } from './upload-archive.ts'
+import { chooseSlices, type Tried } from './slice-choice.ts'
+import { countDamaged, rangesOf, skipFront, withSource } from './upload-archive.ts'
 import { baseName, isIdentifier, isUnusable, namesFile, readUploadContent } from './upload-content.ts'
 import type { Slice, Upload } from './upload.ts'
 
@@ -71,10 +72,23 @@ export function findingsOf(inspected: Inspected): Findings | undefined {
 
 /**
  * Looks into an upload. Its zip ends with the record from which the length of the whole follows; with it, which slices are
- * missing, and whether the first begins with bytes of another upload. Reads the end, the directory and the answers alone.
+ * missing, and whether the first begins with bytes of another upload. Reads the end, the directory and the answers alone;
+ * where slices came more than once it takes those that make the upload whole.
  * @param directory where the slices are stored
+ * @param isThorough whether recordings are read too, where there is a choice of slices
  */
-export async function inspectUpload(upload: Upload, directory: string): Promise<Inspected> {
+export async function inspectUpload(upload: Upload, directory: string, isThorough = false): Promise<Inspected> {
+  const hasChoice = upload.others.length + upload.repeats.length > 0
+  return chooseSlices(upload, directory, async (chosen): Promise<Tried<Inspected>> => {
+    const result = await inspectSlices(chosen, directory)
+    if (result.type !== 'whole') return { result, flaws: Number.POSITIVE_INFINITY }
+    const damaged = isThorough && hasChoice ? await countDamaged(rangesOf(chosen.slices, result.leftoverBytes, directory)) : 0
+    const unusable = [result.findings, ...result.further].reduce((sum, each) => sum + each.unusable.length, 0)
+    return { result, flaws: unusable + damaged + (result.leftoverBytes > 0 ? 0.5 : 0) }
+  })
+}
+
+async function inspectSlices(upload: Upload, directory: string): Promise<Inspected> {
   try {
     const gaps = gapsIn(upload.slices)
     if (gaps.length > 0) return await describeGaps(upload, gaps, directory)

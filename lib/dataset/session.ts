@@ -2,7 +2,7 @@ import { Adoption } from './adoption.ts'
 import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { findMissing } from './missing.ts'
 import { claim, decideParticipant } from './participant.ts'
-import { arrivalsOf } from './upload.ts'
+import { arrivalsOf, sendersOf } from './upload.ts'
 
 const ADOPTED = 'names no session that can be read; it was put here as the only session of its token and uid'
 const SPLIT = 'has answers of several sessions; each session got its own, with the recordings that they name'
@@ -70,7 +70,7 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
   // Who sent an upload of several sessions says least of whose each is.
   const bySurety = [...uploads.filter((each) => !isMixed(each)), ...uploads.filter(isMixed)].map(({ upload }) => upload)
   const { participant, conflict } = decideParticipant({
-    tokens: claim(bySurety.flatMap(arrivalsOf).map(({ submission }) => submission.participant)),
+    tokens: claim(bySurety.flatMap(sendersOf).map((submission) => submission.participant)),
     uids: claim(bySurety.map(({ uid }) => uid)),
     answers: claim(uploads.flatMap((each) => findingsOf(each)?.identifiers ?? [])),
   })

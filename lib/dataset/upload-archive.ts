@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openSlices, type ByteSource, type Slice as Range } from '../archive/source.ts'
-import { readEntry, type ZipEntry } from '../archive/zip.ts'
+import { readEntries, readEntry, type ZipEntry } from '../archive/zip.ts'
 import type { Slice } from './upload.ts'
 
 const READ_BYTES = 256 * 1024
@@ -61,6 +61,27 @@ export async function* readOneEntry(ranges: readonly Range[], entry: ZipEntry): 
     yield* readEntry(source, entry)
   } finally {
     await source.close()
+  }
+}
+
+/** Counts the entries of an archive whose content is damaged: reads all of it, a piece at a time. */
+export function countDamaged(ranges: readonly Range[]): Promise<number> {
+  return withSource(ranges, async (source) => {
+    let damaged = 0
+    for (const entry of await readEntries(source)) {
+      if (entry.problem === undefined && !(await isReadable(source, entry))) damaged++
+    }
+    return damaged
+  })
+}
+
+async function isReadable(source: ByteSource, entry: ZipEntry): Promise<boolean> {
+  try {
+    for await (const piece of readEntry(source, entry)) void piece
+    return true
+  } catch (error) {
+    if (error instanceof ArchiveError) return false
+    throw error
   }
 }
 

@@ -19,10 +19,12 @@ export interface Upload {
   /** Undefined where it is a whole session, sent at its end. */
   readonly activity: number | undefined
   readonly isSliced: boolean
-  /** One for each number that has arrived, by number. */
+  /** One for each number that has arrived, by number: the first that came, until the upload is looked into. */
   readonly slices: readonly Slice[]
-  /** Slices that came again under a number that has another content already. */
+  /** Slices that came under the same numbers with another content. */
   readonly others: readonly Slice[]
+  /** Slices that came again: the same content, as far as receipts tell. */
+  readonly repeats: readonly Slice[]
 }
 
 /** Everything of a project, sorted by kind. */
@@ -53,14 +55,20 @@ export function sortArrivals(submissions: readonly Submission[]): Sorted {
   return { uploads: [...uploads.values()].map(finish), messages, foreign, repeats }
 }
 
-/** The slices of an upload that say whom it belongs to. */
+/** What came of an upload, each content once. */
 export function arrivalsOf(upload: Upload): readonly Slice[] {
   return [...upload.slices, ...upload.others]
+}
+
+/** The submissions that say whom an upload belongs to: also those that only repeated what had come. */
+export function sendersOf(upload: Upload): readonly Submission[] {
+  return [...upload.slices, ...upload.others, ...upload.repeats].map(({ submission }) => submission)
 }
 
 interface Growing extends UploadName {
   readonly slices: Map<number, Slice>
   readonly others: Slice[]
+  readonly repeats: Slice[]
 }
 
 function isMessages(file: StoredFile): boolean {
@@ -69,13 +77,13 @@ function isMessages(file: StoredFile): boolean {
 
 function addSlice(uploads: Map<string, Growing>, name: UploadName, slice: Slice): boolean {
   const key = JSON.stringify([name.uuid, name.uid, name.activity, name.slice === undefined])
-  const upload = uploads.get(key) ?? { ...name, slices: new Map<number, Slice>(), others: [] }
+  const upload = uploads.get(key) ?? { ...name, slices: new Map<number, Slice>(), others: [], repeats: [] }
   uploads.set(key, upload)
   const first = upload.slices.get(slice.number)
+  const isRepeat = first !== undefined && [first, ...upload.others].some((each) => each.number === slice.number && isSame(each.file, slice.file))
   if (first === undefined) upload.slices.set(slice.number, slice)
-  else if ([first, ...upload.others].some((each) => each.number === slice.number && isSame(each.file, slice.file))) return false
-  else upload.others.push(slice)
-  return true
+  else (isRepeat ? upload.repeats : upload.others).push(slice)
+  return !isRepeat
 }
 
 // Where no receipt names a file only its size is known without reading it: it counts as another, and nothing is lost.
@@ -83,6 +91,6 @@ function isSame(a: StoredFile, b: StoredFile): boolean {
   return a.bytes === b.bytes && a.sha256 !== undefined && a.sha256 === b.sha256
 }
 
-function finish({ uuid, uid, activity, slice, slices, others }: Growing): Upload {
-  return { uuid, uid, activity, isSliced: slice !== undefined, slices: [...slices.values()].toSorted((a, b) => a.number - b.number), others }
+function finish({ uuid, uid, activity, slice, slices, others, repeats }: Growing): Upload {
+  return { uuid, uid, activity, isSliced: slice !== undefined, slices: [...slices.values()].toSorted((a, b) => a.number - b.number), others, repeats }
 }
