@@ -385,6 +385,8 @@ const cases: Case[] = [
       const [known, nobody] = [await token('json'), await token()]
       await submitForm(server, [['responses', '{"n": 12345678901234567890}'], ['auth_token', known]])
       await submitForm(server, [['responses', '[1]'], ['auth_token', nobody]])
+      const doubtful = JSON.stringify([{ '@type': 'reproschema:Response', '@id': 'a', isAbout: 'items/record_id', value: 'another' }])
+      await submitForm(server, [['responses', doubtful], ['auth_token', await token('json-doubt')]])
       await submitForm(server, [['file', Buffer.from('notes'), 'notes.txt'], ['auth_token', known]])
       return openApp()
     },
@@ -392,6 +394,9 @@ const cases: Case[] = [
       const messages = exported.files.filter((path) => path.startsWith('messages/json/'))
       assert.equal(await readFile(join(exported.out, messages[0] ?? ''), 'utf8'), '{"n": 12345678901234567890}')
       assert.equal(exported.files.filter((path) => path.startsWith('unassigned/messages/')).length, 1)
+      const doubt = exported.unassigned.find((each) => each['participant'] === 'json-doubt')
+      assert.equal(doubt?.['reason'], 'It is in doubt whose answers these are: token: json-doubt; answer: another')
+      assert.match(doubt?.['file'] ?? '', /^messages\/json-doubt\//)
       assert.ok(exported.unassigned.some((each) => each['file']?.endsWith('-notes.txt') && each['participant'] === 'json'))
     },
   },

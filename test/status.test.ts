@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -76,6 +77,70 @@ test('files of the seed server are counted, without any receipt', async (t) => {
   const [project] = JSON.parse(status(basedir, '--json').stdout).projects
   assert.deepEqual([project.sessions, project.complete, project.participants, project.messages], [1, 1, 1, 1])
   assert.deepEqual(project.per_day, { '2024-01-01': 1, '2024-01-02': 1 })
+})
+
+test('whether a participant has arrived is told of everything that names one', async (t) => {
+  const server = await startServer(t)
+  const [clinic, token] = [await askToken(server), await askToken(server, { participant_id: 'by-token' })]
+  const sitting = (uid: string, items: Readonly<Record<string, unknown>>) => {
+    const opened = openApp(uid)
+    answer(opened, 'form', items)
+    return opened
+  }
+  const named = sitting('by-uid', { record_id: 'by-answer' })
+  await send(server, token, slice(finalZip(named)))
+  // The same upload with another token: each of the three is one that may have sent it.
+  const again = finalZip(sitting('', { mood: 1 }))
+  await send(server, token, slice(again))
+  await send(server, await askToken(server, { participant_id: 'by-repeat' }), slice(again))
+  const elements = (participant: string) => JSON.stringify(sitting('', { participant_id: participant }).activities[0]?.given.flatMap((given) => given.elements))
+  await submitForm(server, [['responses', elements('by-message')], ['auth_token', clinic]])
+  await submitForm(server, [['responses', elements('by-other-message')], ['auth_token', token]])
+  await submitForm(server, [['file', Buffer.from('note'), 'notes.txt'], ['auth_token', await askToken(server, { participant_id: 'by-file' })]])
+
+  const cases: { participant: string; says: RegExp; counts: readonly [sessions: number, messages: number, files: number] }[] = [
+    { participant: 'by-token', says: /^ {2}by-token {2}session /m, counts: [2, 1, 0] },
+    { participant: 'by-uid', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0] },
+    { participant: 'by-answer', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0] },
+    { participant: 'by-repeat', says: /conflict: token: by-token, by-repeat$/m, counts: [1, 0, 0] },
+    { participant: 'by-message', says: /^ {2}by-message {2}messages \S+-messages\.json, /m, counts: [0, 1, 0] },
+    { participant: 'by-other-message', says: /^ {6}conflict: token: by-token; answer: by-other-message$/m, counts: [0, 1, 0] },
+    { participant: 'by-file', says: /^ {2}by-file {2}other file \S+-notes\.txt, /m, counts: [0, 0, 1] },
+    { participant: 'nobody', says: /^Nothing of nobody has arrived in study\.$/m, counts: [0, 0, 0] },
+  ]
+  for (const { participant, says, counts } of cases) {
+    await t.test(participant, () => {
+      const told = status(server.basedir, 'study', '--participant', participant)
+      assert.match(told.stdout, says)
+      const json = JSON.parse(status(server.basedir, 'study', '--participant', participant, '--json').stdout)
+      assert.deepEqual([json.sessions.length, json.messages.length, json.files.length], counts)
+      const hasArrived = counts.some((count) => count > 0)
+      assert.deepEqual([told.status, json.arrived], [hasArrived ? 0 : 1, hasArrived])
+    })
+  }
+})
+
+test('a receipt that says that files came again names its own participant too', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const [upload] = slice(finalZip(((sitting) => (answer(sitting, 'form', { mood: 1 }), sitting))(openApp(''))))
+  const { name, content } = upload ?? { name: '', content: Buffer.alloc(0) }
+  const [responses, receipts] = [join(basedir, 'uploads', 'responses', 'study'), join(basedir, 'receipts', 'study')]
+  for (const directory of [responses, receipts]) await mkdir(directory, { recursive: true })
+  const stored = `20240101T000000.000000Z-${name}`
+  await writeFile(join(responses, stored), content)
+  const files = [{ field: 'file', name, stored_as: stored, bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') }]
+  const first = { id: 'a'.repeat(32), received_at: '2024-01-01T00:00:00.000000Z', project: 'study', token_sha256: '1', participant: 'anna', fields: [], files, previous: null }
+  const line = JSON.stringify(first)
+  const second = { ...first, id: 'b'.repeat(32), received_at: '2024-01-02T00:00:00.000000Z', token_sha256: '2', participant: 'ben', files: [], repeats: first.id }
+  const previous = createHash('sha256').update(line).digest('hex')
+  await writeFile(join(receipts, '20240101T000000.000000Z-00000000.ndjson'), `${line}\n${JSON.stringify({ ...second, previous })}\n`)
+  for (const participant of ['anna', 'ben']) {
+    const { status: code, stdout } = status(basedir, 'study', '--participant', participant, '--json')
+    assert.equal(code, 0)
+    assert.deepEqual(JSON.parse(stdout).sessions[0].conflicts, ['token: anna, ben'])
+  }
+  const [project] = JSON.parse(status(basedir, '--json').stdout).projects
+  assert.deepEqual([project.files, project.submissions, project.bytes], [1, 2, content.length])
 })
 
 const mistakes = [

@@ -1,6 +1,8 @@
 import { ConfigError } from '../config.ts'
 import { collect, type Collection } from '../dataset/collection.ts'
 import { summarise, summariseSession, type SessionSummary, type Summary } from '../dataset/summary.ts'
+import { findTrace, isEmpty } from '../dataset/trace.ts'
+import type { Arrival } from '../dataset/upload.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
 import { formatTable, plain } from './terminal.ts'
@@ -19,7 +21,7 @@ export async function status(args: readonly string[], { print, showProgress, env
     flags: { participant: { type: 'string' }, json: { type: 'boolean' } },
     names: ['[project]'],
   })
-  const participant = text('participant')
+  const participant = text('participant')?.trim()
   if (participant !== undefined && positionals.length === 0) throw new ConfigError(['--participant needs a project: status PROJECT --participant X.'])
   const summaries: Summary[] = []
   for (const project of await findProjects(layout, positionals[0])) {
@@ -36,19 +38,32 @@ export async function status(args: readonly string[], { print, showProgress, env
   return 0
 }
 
-function tellParticipant(collection: Collection, participant: string, isJson: boolean, print: (line: string) => void): number {
-  const sessions = collection.sessions.filter((session) => session.participant === participant).map(summariseSession)
-  const messages = collection.messages.filter(({ submission }) => submission.participant === participant)
-  const hasArrived = sessions.length > 0 || messages.length > 0
+async function tellParticipant(collection: Collection, participant: string, isJson: boolean, print: (line: string) => void): Promise<number> {
+  const trace = await findTrace(collection, participant)
+  const hasArrived = !isEmpty(trace)
+  const sessions = trace.sessions.map(summariseSession)
   if (isJson) {
-    const files = messages.map(({ file, submission }) => ({ stored_as: file.storedAs, bytes: file.bytes, received_at: submission.receivedAt }))
-    print(JSON.stringify({ project: collection.project, participant, arrived: hasArrived, sessions, messages: files, unreadable_receipts: collection.arrivals.unreadable.length }))
+    const messages = trace.messages.map(({ arrival, sender }) => ({ ...describe(arrival), participant: sender.participant, conflict: sender.conflict ?? null }))
+    const found = { arrived: hasArrived, sessions, messages, files: trace.files.map(describe) }
+    print(JSON.stringify({ project: collection.project, participant, ...found, unreadable_receipts: collection.arrivals.unreadable.length }))
     return hasArrived ? 0 : 1
   }
   if (!hasArrived) print(`Nothing of ${plain(participant)} has arrived in ${collection.project}.`)
   for (const session of sessions) printSession(session, print)
-  for (const { file, submission } of messages) print(`${submission.receivedAt}  messages, ${formatBytes(file.bytes)}`)
+  for (const { arrival, sender } of trace.messages) {
+    print(`  ${plain(sender.participant ?? '(unassigned)')}  messages ${plain(arrival.file.storedAs)}, ${formatArrival(arrival)}`)
+    if (sender.conflict !== undefined) print(`      conflict: ${plain(sender.conflict)}`)
+  }
+  for (const arrival of trace.files) print(`  ${plain(participant)}  other file ${plain(arrival.file.storedAs)}, ${formatArrival(arrival)}`)
   return hasArrived ? 0 : 1
+}
+
+function describe({ file, submission }: Arrival): { stored_as: string; bytes: number; received_at: string } {
+  return { stored_as: file.storedAs, bytes: file.bytes, received_at: submission.receivedAt }
+}
+
+function formatArrival({ file, submission }: Arrival): string {
+  return `${formatBytes(file.bytes)}, arrived ${toMinute(submission.receivedAt)}`
 }
 
 function printSummaries(summaries: readonly Summary[], print: (line: string) => void): void {

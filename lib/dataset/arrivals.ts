@@ -10,6 +10,7 @@ import { readReceiptLines } from './receipt-line.ts'
 
 const ARRIVING_MS = 60_000
 const AT_ONCE = 16
+const NONE: readonly StoredFile[] = []
 const STAMPED = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\.\d{1,6})?Z-([\s\S]+)$/
 
 /** One file that a participant sent. */
@@ -33,6 +34,8 @@ export interface Submission {
   /** The participant whom the token was issued for. */
   readonly participant: string | undefined
   readonly files: readonly StoredFile[]
+  /** Files of another submission, of another sender, that came again with this one and were not stored twice. */
+  readonly repeats: readonly StoredFile[]
 }
 
 /** What had arrived at one moment: an export that is run again takes the same. */
@@ -71,7 +74,7 @@ export async function readArrivals(layout: Layout, project: string, snapshot?: S
   const named = new Set(receipts.flatMap((receipt) => receipt.files.map((file) => file.stored_as)))
   const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files: stored.files }))
   const withoutReceipt = await readUnnamed(layout, project, unnamed)
-  const submissions = [...receipts.map((receipt) => fromReceipt(receipt, isThere)), ...withoutReceipt.submissions]
+  const submissions = [...fromReceipts(receipts, isThere), ...withoutReceipt.submissions]
   return {
     submissions: submissions.toSorted((a, b) => (a.receivedAt < b.receivedAt ? -1 : Number(a.receivedAt > b.receivedAt))),
     snapshot: { receipts: extents, unnamed },
@@ -127,14 +130,25 @@ function isArriving(storedAs: string): boolean {
   return receivedAt !== undefined && Math.abs(Date.now() - Date.parse(receivedAt)) < ARRIVING_MS
 }
 
-function fromReceipt(receipt: Receipt, isThere: ReadonlySet<string>): Submission {
+function fromReceipts(receipts: readonly Receipt[], isThere: ReadonlySet<string>): Submission[] {
+  const repeated = new Set(receipts.flatMap(({ repeats }) => repeats ?? []))
+  const firsts = new Map(receipts.filter(({ id }) => repeated.has(id)).map((receipt) => [receipt.id, receipt]))
+  return receipts.map((receipt) => {
+    const first = firsts.get(receipt.repeats ?? '')
+    const isOfAnother = first !== undefined && (first.token_sha256 !== receipt.token_sha256 || first.participant !== receipt.participant)
+    return {
+      receivedAt: receipt.received_at,
+      tokenSha256: receipt.token_sha256,
+      participant: receipt.participant,
+      files: filesOf(receipt, isThere),
+      repeats: isOfAnother ? filesOf(first, isThere) : NONE,
+    }
+  })
+}
+
+function filesOf(receipt: Receipt, isThere: ReadonlySet<string>): StoredFile[] {
   const files = receipt.files.filter((file) => isThere.has(file.stored_as))
-  return {
-    receivedAt: receipt.received_at,
-    tokenSha256: receipt.token_sha256,
-    participant: receipt.participant,
-    files: files.map(({ name, stored_as, field, bytes, sha256 }) => ({ name, storedAs: stored_as, field, bytes, sha256 })),
-  }
+  return files.map(({ name, stored_as, field, bytes, sha256 }) => ({ name, storedAs: stored_as, field, bytes, sha256 }))
 }
 
 // The files of one submission share a stamp.
@@ -153,6 +167,7 @@ async function readUnnamed(layout: Layout, project: string, unnamed: readonly st
     receivedAt,
     tokenSha256: undefined,
     participant: undefined,
+    repeats: NONE,
     files: files.toSorted((a, b) => (a.storedAs < b.storedAs ? -1 : 1)),
   }))
   return { submissions, vanished: vanished.toSorted() }

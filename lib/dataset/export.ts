@@ -1,19 +1,16 @@
-import { readFile } from 'node:fs/promises'
 import type { Layout } from '../store/layout.ts'
-import { AnswersError, parseAnswers } from './answers.ts'
 import type { Snapshot } from './arrivals.ts'
 import { collect, pathOf, type Collection } from './collection.ts'
 import { EXPORT_NOTE } from './export-note.ts'
 import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
 import { ExportTree } from './export-tree.ts'
 import { findingsOf } from './inspection.ts'
-import { claim, decideParticipant } from './participant.ts'
 import { Segments, toSegment } from './segment.ts'
+import { findSender, type Sender } from './sender.ts'
 import { exportSession } from './session-export.ts'
 import type { Session } from './session.ts'
 import { Lines } from './table.ts'
 import { readRanges } from './upload-archive.ts'
-import { isIdentifier } from './upload-content.ts'
 import type { Arrival } from './upload.ts'
 
 /** What an export takes. */
@@ -99,15 +96,16 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.begin()
   const senders = await findSenders(collection)
   // Of all that has arrived: the names in the tree are the same whatever is selected.
-  const participants = new Segments([...collection.sessions.map(({ participant }) => participant), ...senders.values()].filter((name) => name !== undefined))
+  const owners = [...collection.sessions, ...senders.values()].map(({ participant }) => participant)
+  const participants = new Segments(owners.filter((name) => name !== undefined))
   const names = { participants, sessions: new Segments(collection.sessions.map(({ id }) => id)) }
   let incomplete = 0
   for (const session of sessions) {
     if (!(await exportSession({ tree, tables, ...names, directory: collection.directory }, session))) incomplete++
   }
-  for (const [arrival, participant] of senders) {
-    if (!isSelected(selection, arrival.submission.receivedAt, participant)) continue
-    await writeMessages(work, arrival, participant === undefined ? undefined : participants.of(participant))
+  for (const [arrival, sender] of senders) {
+    if (!isSelected(selection, arrival.submission.receivedAt, sender.participant)) continue
+    await writeMessages(work, arrival, sender, participants)
   }
   for (const arrival of collection.foreign) await writeForeign(work, arrival)
   await noteUnreadable(work)
@@ -137,31 +135,19 @@ function estimate({ collection, count }: Work, sessions: readonly Session[]): vo
 }
 
 // Whose each JSON submission is, as its token or its answers say.
-async function findSenders(collection: Collection): Promise<Map<Arrival, string | undefined>> {
-  const senders = new Map<Arrival, string | undefined>()
-  for (const arrival of collection.messages) {
-    const { participant } = arrival.submission
-    const answers = participant === undefined ? await readIdentifiers(pathOf(collection, arrival)) : []
-    senders.set(arrival, decideParticipant({ tokens: claim([participant]), uids: [], answers: claim(answers) }).participant)
-  }
+async function findSenders(collection: Collection): Promise<Map<Arrival, Sender>> {
+  const senders = new Map<Arrival, Sender>()
+  for (const arrival of collection.messages) senders.set(arrival, await findSender(collection, arrival))
   return senders
 }
 
-async function writeMessages({ collection, tree, tables }: Work, arrival: Arrival, sender: string | undefined): Promise<void> {
+async function writeMessages({ collection, tree, tables }: Work, arrival: Arrival, { participant, conflict }: Sender, participants: Segments): Promise<void> {
   const { storedAs } = arrival.file
-  const folder = sender === undefined ? 'unassigned/messages' : `messages/${sender}`
+  const folder = participant === undefined ? 'unassigned/messages' : `messages/${participants.of(participant)}`
   const written = await tree.write(`${folder}/${toSegment(storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
-  if (sender !== undefined) return
+  if (conflict !== undefined) await tables.unassigned.add({ file: written.path, reason: `It is in doubt whose answers these are: ${conflict}`, participant, source: storedAs })
+  if (participant !== undefined) return
   await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: storedAs })
-}
-
-async function readIdentifiers(path: string): Promise<string[]> {
-  try {
-    return parseAnswers(await readFile(path)).filter(isIdentifier).map((answer) => answer.value) // at most what a form's fields may have
-  } catch (error) {
-    if (error instanceof AnswersError) return [] // other clients send JSON of their own
-    throw error
-  }
 }
 
 async function writeForeign({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {

@@ -78,7 +78,7 @@ export function findingsOf(inspected: Inspected): Findings | undefined {
  * @param isThorough whether recordings are read too, where there is a choice of slices
  */
 export async function inspectUpload(upload: Upload, directory: string, isThorough = false): Promise<Inspected> {
-  const hasChoice = upload.others.length + upload.repeats.length > 0
+  const hasChoice = new Set([...upload.slices, ...upload.others, ...upload.repeats].map(({ file }) => file.storedAs)).size > upload.slices.length
   return chooseSlices(upload, directory, async (chosen): Promise<Tried<Inspected>> => {
     const result = await inspectSlices(chosen, directory)
     if (result.type !== 'whole') return { result, flaws: Number.POSITIVE_INFINITY }

@@ -15,6 +15,8 @@ export interface Session {
   /** The best source of answers first: whole sessions, the last one first; then activities in the order of their arrival. */
   readonly uploads: readonly Inspected[]
   readonly participant: string | undefined
+  /** Everybody whom a token, a file name or an answer names. */
+  readonly claimed: readonly string[]
   readonly conflicts: readonly string[]
   /** What is not there: slices, recordings that an answer names, the upload at the end. Empty where the session is complete. */
   readonly missing: readonly string[]
@@ -69,15 +71,17 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
   const moments = arrivals.map(({ submission }) => submission.receivedAt).toSorted()
   // Who sent an upload of several sessions says least of whose each is.
   const bySurety = [...uploads.filter((each) => !isMixed(each)), ...uploads.filter(isMixed)].map(({ upload }) => upload)
-  const { participant, conflict } = decideParticipant({
+  const claims = {
     tokens: claim(bySurety.flatMap(sendersOf).map((submission) => submission.participant)),
     uids: claim(bySurety.map(({ uid }) => uid)),
     answers: claim(uploads.flatMap((each) => findingsOf(each)?.identifiers ?? [])),
-  })
+  }
+  const { participant, conflict } = decideParticipant(claims)
   return {
     id,
     uploads,
     participant,
+    claimed: claim([...claims.tokens, ...claims.uids, ...claims.answers]),
     conflicts: [
       ...(conflict === undefined ? [] : [conflict]),
       ...uploads.filter((each) => adopted.has(each)).map(({ upload }) => `upload ${upload.uuid} ${ADOPTED}`),

@@ -51,6 +51,10 @@ export function sortArrivals(submissions: readonly Submission[]): Sorted {
       else if (name === undefined) foreign.push({ file, submission })
       else if (!addSlice(uploads, name, { number: name.slice ?? 0, file, submission })) repeats++
     }
+    for (const file of submission.repeats) {
+      const name = parseUploadName(file.name)
+      if (!isMessages(file) && name !== undefined) addSlice(uploads, name, { number: name.slice ?? 0, file, submission })
+    }
   }
   return { uploads: [...uploads.values()].map(finish), messages, foreign, repeats }
 }

@@ -1,0 +1,39 @@
+import { forEachBounded } from './bounded.ts'
+import type { Collection } from './collection.ts'
+import { findSender, type Sender } from './sender.ts'
+import type { Session } from './session.ts'
+import type { Arrival } from './upload.ts'
+
+const AT_ONCE = 16
+
+/** Everything in a project that names one participant. */
+export interface Trace {
+  /** Also those that are another participant's, and whose claims contradict each other: their conflicts say so. */
+  readonly sessions: readonly Session[]
+  /** JSON submissions, with who sent them. */
+  readonly messages: readonly { readonly arrival: Arrival; readonly sender: Sender }[]
+  /** Files of any other kind that came with a token of the participant's. */
+  readonly files: readonly Arrival[]
+}
+
+/** Finds everything that names a participant: tokens, file names, and answers, also those in JSON submissions. */
+export async function findTrace(collection: Collection, participant: string): Promise<Trace> {
+  const senders = new Map<Arrival, Sender>()
+  await forEachBounded(collection.messages, AT_ONCE, async (arrival) => {
+    const sender = await findSender(collection, arrival)
+    if (sender.claimed.includes(participant)) senders.set(arrival, sender)
+  })
+  return {
+    sessions: collection.sessions.filter(({ claimed }) => claimed.includes(participant)),
+    messages: collection.messages.flatMap((arrival) => {
+      const sender = senders.get(arrival)
+      return sender === undefined ? [] : [{ arrival, sender }]
+    }),
+    files: collection.foreign.filter(({ submission }) => submission.participant?.trim() === participant),
+  }
+}
+
+/** Says whether there is anything. */
+export function isEmpty({ sessions, messages, files }: Trace): boolean {
+  return sessions.length + messages.length + files.length === 0
+}
