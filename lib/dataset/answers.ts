@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { splitElements, splitMembers } from './json-pieces.ts'
 
+const [COMMA, OPENING_BRACKET, OPENING_BRACE] = [0x2c, 0x5b, 0x7b] // ASCII; no other character has these bytes in UTF-8
+
 /** The file of an activity cannot be read; the message is a plain sentence. */
 export class AnswersError extends Error {}
 
@@ -39,10 +41,17 @@ export function parseAnswers(content: Buffer): Answer[] {
     if (isOfType(element, 'ResponseActivity')) continue
     const activity = activities.get(textOf(element.value['@id']))
     if (activity !== undefined) used.add(activity)
-    answers.push(toAnswer(element, activity, common))
+    answers.push(new GivenAnswer(element, activity, common))
   }
   const alone = elements.filter((element) => isOfType(element, 'ResponseActivity') && !used.has(element))
-  return [...answers, ...alone.map((element) => toAnswer(undefined, element, common))]
+  return [...answers, ...alone.map((element) => new GivenAnswer(undefined, element, common))]
+}
+
+/** Counts the commas and opening brackets of a JSON text: no fewer than it has values, nearly, which take memory whatever their length. */
+export function countMarks(content: Buffer): number {
+  let marks = 0
+  for (const byte of content) if (byte === COMMA || byte === OPENING_BRACKET || byte === OPENING_BRACE) marks++
+  return marks
 }
 
 /** The last segment of an address, which is what people call an item or an activity. */
@@ -60,17 +69,43 @@ function parseElements(content: Buffer): Element[] {
   const text = content.toString().replace(/^\ufeff/, '')
   const list = parseJson(text)
   if (!Array.isArray(list)) throw new AnswersError('It is not a JSON list.')
-  let texts: readonly string[] | undefined // split only where somebody wants to know how something was spelled
+  const spelling = new Spelling(text)
   return list.map((value: unknown, index) => {
     if (typeof value !== 'object' || value === null) throw new AnswersError('It holds something that is not a JSON object.')
-    return {
-      value: value as Record<string, unknown>,
-      get text() {
-        texts ??= splitElements(text)
-        return texts[index] ?? ''
-      },
-    }
+    return new ListElement(spelling, index, value as Record<string, unknown>)
   })
+}
+
+/** The elements of a list as they were spelled: split only where somebody wants to know. */
+class Spelling {
+  readonly #list: string
+  #texts: readonly string[] | undefined
+
+  constructor(list: string) {
+    this.#list = list
+  }
+
+  of(index: number): string {
+    this.#texts ??= splitElements(this.#list)
+    return this.#texts[index] ?? ''
+  }
+}
+
+// Classes, here and below: an object with a getter of its own takes a kilobyte, and there may be a million.
+class ListElement implements Element {
+  readonly spelling: Spelling
+  readonly index: number
+  readonly value: Readonly<Record<string, unknown>>
+
+  constructor(spelling: Spelling, index: number, value: Readonly<Record<string, unknown>>) {
+    this.spelling = spelling
+    this.index = index
+    this.value = value
+  }
+
+  get text(): string {
+    return this.spelling.of(this.index)
+  }
 }
 
 function parseJson(text: string): unknown {
@@ -91,23 +126,52 @@ function activityOf(element: Element | undefined): string {
   return Array.isArray(used) ? textOf(used[1]) : ''
 }
 
-function toAnswer(response: Element | undefined, activity: Element | undefined, common: string): Answer {
-  const elements = [activity, response].filter((element) => element !== undefined) // the converters read `used` of the first
-  const attributed = response?.value['wasAttributedTo']
-  return {
-    id: textOf(response?.value['@id']) || textOf(activity?.value['@id']) || elements.map(({ text }) => String(text)).join(),
-    get texts() {
-      return elements.map((element) => element.text)
-    },
-    session: typeof attributed === 'object' && attributed !== null && '@id' in attributed ? textOf(attributed['@id']) || undefined : undefined,
-    activity: activityOf(activity) || common,
-    item: response === undefined ? undefined : textOf(response.value['isAbout']),
-    isText: typeof response?.value['value'] === 'string',
-    get value() {
-      return response === undefined ? '' : valueOf(response)
-    },
-    startedAt: textOf(activity?.value['startedAtTime']),
-    endedAt: textOf(activity?.value['endedAtTime']),
+class GivenAnswer implements Answer {
+  readonly response: Element | undefined
+  readonly responseActivity: Element | undefined
+  readonly common: string
+  readonly id: string
+
+  constructor(response: Element | undefined, responseActivity: Element | undefined, common: string) {
+    this.response = response
+    this.responseActivity = responseActivity
+    this.common = common
+    this.id = textOf(response?.value['@id']) || textOf(responseActivity?.value['@id']) || this.texts.join()
+  }
+
+  // The converters read `used` of the first.
+  get texts(): readonly string[] {
+    return [this.responseActivity, this.response].flatMap((element) => (element === undefined ? [] : [element.text]))
+  }
+
+  get session(): string | undefined {
+    const attributed = this.response?.value['wasAttributedTo']
+    const isObject = typeof attributed === 'object' && attributed !== null && '@id' in attributed
+    return isObject ? textOf(attributed['@id']) || undefined : undefined
+  }
+
+  get activity(): string {
+    return activityOf(this.responseActivity) || this.common
+  }
+
+  get item(): string | undefined {
+    return this.response === undefined ? undefined : textOf(this.response.value['isAbout'])
+  }
+
+  get isText(): boolean {
+    return typeof this.response?.value['value'] === 'string'
+  }
+
+  get value(): string {
+    return this.response === undefined ? '' : valueOf(this.response)
+  }
+
+  get startedAt(): string {
+    return textOf(this.responseActivity?.value['startedAtTime'])
+  }
+
+  get endedAt(): string {
+    return textOf(this.responseActivity?.value['endedAtTime'])
   }
 }
 

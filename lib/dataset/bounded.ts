@@ -24,3 +24,15 @@ export async function forEachBounded<Item>(
   await Promise.all(running)
   if (failures.length > 0) throw failures[0]
 }
+
+/** Lets one after another do something that must not be done twice at once. */
+export class Turns {
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** Does the work when all before it have ended. */
+  take<Result>(work: () => Promise<Result>): Promise<Result> {
+    const mine = this.#last.then(work)
+    this.#last = mine.catch(() => undefined) // it is thrown to whose turn it was
+    return mine
+  }
+}

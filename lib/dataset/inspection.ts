@@ -6,7 +6,7 @@ import { systemCode } from '../errors.ts'
 import { splitBySession, type Share } from './share.ts'
 import { chooseSlices, type Tried } from './slice-choice.ts'
 import { countDamaged, rangesOf, skipFront, withSource } from './upload-archive.ts'
-import { baseName, isIdentifier, isUnusable, namesFile, readUploadContent } from './upload-content.ts'
+import { baseName, isIdentifier, isUnusable, namesFile, withUploadContent } from './upload-content.ts'
 import type { Slice, Upload } from './upload.ts'
 
 const MOST_GAPS = 20 // of missing slices that are spelled out
@@ -128,8 +128,7 @@ async function inspect(upload: Upload, source: ByteSource): Promise<Inspected> {
   }
   const leftoverBytes = source.bytes - end.totalBytes
   if (leftoverBytes < 0) return { upload, type: 'broken', reason: `It should have ${end.totalBytes} bytes, and has ${source.bytes}.` }
-  const content = await readUploadContent(skipFront(source, leftoverBytes))
-  const [first, ...further] = splitBySession(content).map(summarise)
+  const [first, ...further] = await withUploadContent(skipFront(source, leftoverBytes), (content) => splitBySession(content).map(summarise))
   if (first === undefined) throw new Error('an upload was split into nothing')
   return { upload, type: 'whole', leftoverBytes, findings: first, further }
 }
@@ -155,7 +154,7 @@ function summarise({ sessions, isPart, isFirst, answersFiles, recordings, rest }
     isFirst,
     hasAnswers: answers.length > 0,
     activities: unique(answers.map((answer) => answer.activity)),
-    identifiers: unique(answers.filter(isIdentifier).map((answer) => answer.value.trim())),
+    identifiers: unique(answers.filter(isIdentifier).map((answer) => copyOf(answer.value.trim()))),
     named: unique(answers.filter(namesFile).map((answer) => answer.value)),
     recordings: recordings.map((entry) => ({ name: baseName(entry), bytes: entry.bytes })),
     files: rest.filter((each) => !isUnusable(each)).map(({ entry }) => baseName(entry)),
@@ -171,4 +170,9 @@ function contentKey({ crc32, bytes }: ZipEntry): string {
 
 function unique(names: readonly (string | undefined)[]): string[] {
   return [...new Set(names.filter((name): name is string => name !== undefined && name !== ''))]
+}
+
+// A piece of a text holds all of that text in memory.
+function copyOf(piece: string): string {
+  return Buffer.from(piece, 'utf16le').toString('utf16le')
 }

@@ -2,9 +2,13 @@ import { ArchiveError } from '../archive/archive-error.ts'
 import type { ByteSource } from '../archive/source.ts'
 import { readSmallEntry } from '../archive/zip-small.ts'
 import { readEntries, type ZipEntry } from '../archive/zip.ts'
-import { AnswersError, lastSegment, parseAnswers, type Answer } from './answers.ts'
+import { AnswersError, countMarks, lastSegment, parseAnswers, type Answer } from './answers.ts'
+import { Turns } from './bounded.ts'
 
-const MAX_ANSWERS_BYTES = 64 * 1024 * 1024 // of one file of answers, which is held in memory
+const MAX_ANSWERS_BYTES = 64 * 1024 * 1024 // of one upload in all: they are held in memory
+const MAX_MARKS = 1_000_000 // of one upload in all; an answer of the web app has about 25
+const LARGE_BYTES = 1024 * 1024
+const large = new Turns() // uploads are read sixteen at a time
 const ANSWERS = /\.jsonld$/i
 const RECORDING = /\.wav$/i
 const NAMED = /^[^/\\]*-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\.[a-z0-9]{1,5}$/i
@@ -34,22 +38,43 @@ export interface RestEntry {
 }
 
 /** Reads the directory of an upload and its answers; recordings are not read. Throws an `ArchiveError`. */
-export async function readUploadContent(source: ByteSource): Promise<UploadContent> {
+export function readUploadContent(source: ByteSource): Promise<UploadContent> {
+  return withUploadContent(source, (content) => content)
+}
+
+/**
+ * Reads an upload as `readUploadContent` does. Of uploads with many answers one at a time is in memory.
+ * @param work is given what was read; what it gives stays in memory
+ */
+export async function withUploadContent<Result>(source: ByteSource, work: (content: UploadContent) => Result): Promise<Result> {
+  const entries = (await readEntries(source)).toSorted(byNumber)
+  const answersBytes = entries.filter(({ name }) => ANSWERS.test(name)).reduce((sum, entry) => sum + sizeOf(entry), 0)
+  const read = async () => work(await readContent(source, entries))
+  return answersBytes > LARGE_BYTES ? large.take(read) : read()
+}
+
+async function readContent(source: ByteSource, entries: readonly ZipEntry[]): Promise<UploadContent> {
   const answersFiles: AnswersFile[] = []
   const recordings: ZipEntry[] = []
   const rest: RestEntry[] = []
-  for (const entry of (await readEntries(source)).toSorted(byNumber)) {
+  const room = { bytes: MAX_ANSWERS_BYTES, marks: MAX_MARKS }
+  for (const entry of entries) {
     if (entry.problem !== undefined) rest.push({ entry, reason: entry.problem })
     else if (entry.isDirectory) continue
     else if (RECORDING.test(entry.name)) recordings.push(entry)
     else if (!ANSWERS.test(entry.name)) rest.push({ entry, reason: 'It is neither answers nor a WAV recording.' })
     else {
-      const file = await readAnswers(source, entry)
+      const file = await readAnswers(source, entry, room)
       if (typeof file === 'string') rest.push({ entry, reason: file })
       else answersFiles.push(file)
     }
   }
   return { answersFiles, recordings, rest }
+}
+
+// Stored answers are as large in the archive as out of it; others may be larger in it where somebody means harm.
+function sizeOf({ bytes, compressedBytes }: ZipEntry): number {
+  return Math.max(bytes, compressedBytes)
 }
 
 /** The name of an entry without its folder. */
@@ -72,10 +97,14 @@ export function isIdentifier(answer: Answer): boolean {
   return answer.item !== undefined && IDENTIFIERS.has(lastSegment(answer.item).toLowerCase()) && answer.value.trim() !== ''
 }
 
-async function readAnswers(source: ByteSource, entry: ZipEntry): Promise<AnswersFile | string> {
-  if (entry.bytes > MAX_ANSWERS_BYTES) return `It has more than ${MAX_ANSWERS_BYTES} bytes.`
+async function readAnswers(source: ByteSource, entry: ZipEntry, room: { bytes: number; marks: number }): Promise<AnswersFile | string> {
+  if (sizeOf(entry) > room.bytes) return `The answers of this upload have more than ${MAX_ANSWERS_BYTES} bytes with it.`
+  room.bytes -= entry.bytes
   try {
     const content = await readSmallEntry(source, entry)
+    const marks = countMarks(content)
+    if (marks > room.marks) return `The answers of this upload have more than ${MAX_MARKS} commas and brackets with it.`
+    room.marks -= marks
     return { entry, content, answers: parseAnswers(content) }
   } catch (error) {
     if (error instanceof ArchiveError) return error.reason
