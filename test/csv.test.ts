@@ -20,7 +20,8 @@ const cases: { name: string; cells: (string | number | undefined)[]; expected: s
   { name: 'an at sign begins a formula', cells: ['@SUM(A1)'], expected: "'@SUM(A1)" },
   { name: 'a tab or CR begins a formula', cells: ['\t=1', '\r=1'], expected: `'\t=1,"'\r=1"` },
   { name: 'a formula is quoted too', cells: ['=A1,"b"'], expected: `"'=A1,""b"""` },
-  { name: 'signs within a text begin nothing', cells: ['a=b', '1-2', ' =1', "'=1"], expected: "a=b,1-2, =1,'=1" },
+  { name: 'signs within a text begin nothing', cells: ['a=b', '1-2', ' =1', "a'"], expected: "a=b,1-2, =1,a'" },
+  { name: 'an apostrophe of its own is told from one of ours', cells: ["'=1", "'", "''a", "'s avonds"], expected: "''=1,'','''a,''s avonds" },
   {
     name: 'numbers with a sign are no formulas',
     cells: ['-3.5', '+4', '-.5', '-5.', '-1e-7', '+1E+5', -0.001, -1e300],
@@ -35,6 +36,11 @@ const cases: { name: string; cells: (string | number | undefined)[]; expected: s
 for (const { name, cells, expected } of cases) {
   test(name, () => assert.equal(formatCsvRow(cells), `${expected}\r\n`))
 }
+
+test('one apostrophe taken off gives every cell back', () => {
+  const texts = cases.flatMap(({ cells }) => cells.map((cell) => `${cell ?? ''}`)).filter((text) => !/[",\r\n]/.test(text))
+  for (const text of texts) assert.equal(formatCsvRow(['x', text]).slice(2, -2).replace(/^'/, ''), text)
+})
 
 test('Python reads the same cells', (t) => {
   if (!needs(t, 'python3', 'python3')) return
