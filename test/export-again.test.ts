@@ -104,12 +104,26 @@ test('a copy is exported the same, and a file that is gone from it is told', asy
   assert.equal(row?.['state'], 'incomplete')
 })
 
+test('an export whose note of what it takes was cut by a power cut begins anew', async (t) => {
+  const server = await startServer(t)
+  await sendSession(server, 'anna')
+  const out = await temporaryDirectory(t)
+  await writeFile(join(out, '.export.json'), '')
+  const { status, stdout, stderr } = runExport(server.basedir, out, '--resume')
+  assert.equal(status, 0, stdout + stderr)
+  assert.match(stdout, /^study: 1 session /)
+})
+
 const refusals: { name: string; args: (paths: { basedir: string; out: string }) => string[]; says: RegExp }[] = [
   { name: 'without a directory', args: () => ['study'], says: /<out> is missing/ },
   { name: 'of a project that is not there', args: ({ out }) => ['other', out], says: /has no project "other"\. It has study\./ },
   { name: 'into the base directory', args: ({ basedir }) => ['study', join(basedir, 'receipts', 'new')], says: /is in the base directory/ },
   { name: 'into a directory that has something else', args: ({ basedir }) => ['study', join(basedir, '..')], says: /is not empty/ },
   { name: 'into a directory that has an export already', args: ({ out }) => ['study', out], says: /has an export already\. Add --resume/ },
+  { name: 'into nothing', args: () => ['study', ''], says: /^<out> is empty\. Name the directory/ },
+  { name: 'into a file', args: () => ['study', PROGRAM], says: /^The directory .*serve\.js cannot be made: a file stands there, or in its way\. Choose another one\.$/m },
+  { name: 'below a file', args: () => ['study', join(PROGRAM, 'a', 'b')], says: /^The directory .*serve\.js\/a\/b cannot be made: a file stands there/ },
+  { name: 'where no directory can be made', args: () => ['study', '/proc/new/dataset'], says: /^The directory \/proc\/new\/dataset cannot be made: ENOENT\./ },
   { name: 'since a time that is none', args: ({ out }) => ['study', out, '--since', 'yesterday'], says: /--since="yesterday" is not allowed/ },
 ]
 

@@ -52,7 +52,8 @@ export function isAnswer({ text }: Call): boolean {
   return text.includes('"HTTP/1.1 ')
 }
 
-function parseTrace(text: string): Call[] {
+/** Parses what `strace -f -y` wrote; calls that were interrupted by those of other threads are joined. */
+export function parseTrace(text: string): Call[] {
   const calls: Call[] = []
   const unfinished = new Map<string, { head: string; began: number }>()
   for (const [index, line] of text.split('\n').entries()) {

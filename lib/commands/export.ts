@@ -1,10 +1,11 @@
-import { mkdir, readdir, readFile, realpath } from 'node:fs/promises'
+import { readdir, readFile, realpath } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { ConfigError } from '../config.ts'
 import type { Snapshot } from '../dataset/arrivals.ts'
 import { ExportError } from '../dataset/export-tree.ts'
 import { exportProject, type ExportCount, type Selection } from '../dataset/export.ts'
-import { createWhole } from '../durable.ts'
+import { makeDirectories, syncNames } from '../dataset/new-directory.ts'
+import { createWhole, remove } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
@@ -27,11 +28,14 @@ export async function exportDataset(args: readonly string[], { print, showProgre
   })
   const [project = '', out = ''] = positionals
   const selection = { project, since: parseSince(text('since')), participant: text('participant') }
+  if (out === '') throw new ConfigError(['<out> is empty. Name the directory that the dataset goes to.'])
   await findProjects(layout, project)
   const root = resolve(out)
   const snapshot = await prepare(layout, root, selection, isSet('resume'))
   const keepSnapshot = async (taken: Snapshot) => {
-    if (snapshot === undefined) await createWhole(join(root, STATE), `${JSON.stringify({ ...selection, snapshot: taken })}\n`)
+    if (snapshot !== undefined) return
+    await createWhole(join(root, STATE), `${JSON.stringify({ ...selection, snapshot: taken })}\n`)
+    await syncNames(root)
   }
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
   const progress = new Progress(showProgress, () => count)
@@ -60,10 +64,14 @@ function parseSince(text: string | undefined): string | undefined {
 /** Makes the directory; gives what an interrupted export into it had taken. */
 async function prepare(layout: Layout, root: string, selection: Selection, isResumed: boolean): Promise<Snapshot | undefined> {
   if (await isWithin(root, layout.basedir)) throw new ConfigError([`${root} is in the base directory, where nothing may be changed. Choose another one.`])
-  await mkdir(root, { recursive: true, mode: 0o700 })
+  await makeRoot(root)
   const entries = await readdir(root)
   if (entries.length === 0) return undefined
   const state = entries.includes(STATE) ? parseState(await readFile(join(root, STATE), 'utf8')) : undefined
+  if (state === undefined && entries.every((name) => name === STATE)) {
+    await remove(join(root, STATE)) // all that is left of an export that was cut as it began
+    return undefined
+  }
   if (state === undefined) throw new ConfigError([`${root} is not empty, and no export has begun in it. Choose another one.`])
   if (!isResumed) throw new ConfigError([`${root} has an export already. Add --resume to complete it, or choose another one for what has arrived since.`])
   const { project, since, participant, snapshot } = state
@@ -71,6 +79,17 @@ async function prepare(layout: Layout, root: string, selection: Selection, isRes
     throw new ConfigError([`${root} has an export of another project or selection. Choose another one.`])
   }
   return snapshot
+}
+
+async function makeRoot(root: string): Promise<void> {
+  try {
+    await makeDirectories(root)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined) throw error
+    const reason = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file stands there, or in its way' : code
+    throw new ConfigError([`The directory ${root} cannot be made: ${reason}. Choose another one.`])
+  }
 }
 
 // Written by this same command and synced whole before anything else: what parses is complete.
@@ -92,7 +111,7 @@ async function resolveLinks(path: string): Promise<string> {
   try {
     return await realpath(path)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '') || dirname(path) === path) throw error
     return join(await resolveLinks(dirname(path)), path.slice(dirname(path).length))
   }
 }

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
-import { mkdir, rm, type FileHandle } from 'node:fs/promises'
-import { dirname, join, parse } from 'node:path'
-import { createFile, moveOwn, putInPlace, remove, writeWhole } from '../durable.ts'
-import { systemCode } from '../errors.ts'
+import { rm, type FileHandle } from 'node:fs/promises'
+import { join, parse } from 'node:path'
+import { createFile, remove, writeWhole } from '../durable.ts'
+import { makeDirectories } from './new-directory.ts'
+import { Placement, TakenError } from './placement.ts'
 import { foldName } from './segment.ts'
 import { readContent } from './stored-content.ts'
 
 const UNFINISHED = '.unfinished'
-const DIRECTORY_MODE = 0o700
 
 /** A file of the tree, as it was written or found. */
 export interface Written {
@@ -21,14 +21,14 @@ export interface Written {
 export class ExportError extends Error {}
 
 /**
- * The directory that an export is written to. A file appears under its name whole, or not at all; what stands there
- * already with the same content is kept, and with another content it is never replaced.
+ * The directory that an export is written to. A file appears under its name whole, or not at all, also where the power is
+ * cut; what stands there already with the same content is kept, and with another content it is never replaced.
  */
 export class ExportTree {
   readonly root: string
   readonly #onBytes: (bytes: number) => void
   readonly #onWritten: (written: Written) => Promise<void> | void
-  readonly #directories = new Set<string>()
+  readonly #placement: Placement
   readonly #taken = new Set<string>()
   #count = 0
 
@@ -38,6 +38,7 @@ export class ExportTree {
    */
   constructor(root: string, onBytes: (bytes: number) => void, onWritten: (written: Written) => Promise<void> | void) {
     this.root = root
+    this.#placement = new Placement(root)
     this.#onBytes = onBytes
     this.#onWritten = onWritten
   }
@@ -45,12 +46,18 @@ export class ExportTree {
   /** Makes the directory, and removes what an interrupted export had not finished. */
   async open(): Promise<void> {
     await this.close()
-    await mkdir(join(this.root, UNFINISHED), { recursive: true, mode: DIRECTORY_MODE })
+    await makeDirectories(join(this.root, UNFINISHED))
   }
 
   /** Removes what is only needed while files are written. */
   async close(): Promise<void> {
+    await this.#placement.close()
     await rm(join(this.root, UNFINISHED), { recursive: true, force: true })
+  }
+
+  /** Gives every file that was written its name, and makes all of it durable. Throws an `ExportError`. */
+  async settle(): Promise<void> {
+    await this.#named(this.#placement.settle())
   }
 
   /** Names a file for what is not finished. */
@@ -59,14 +66,17 @@ export class ExportTree {
   }
 
   /**
-   * Writes a file. Where the content throws, nothing is left of it.
+   * Writes a file; it has its name at the latest when the tree is settled. Where the content throws, nothing is left of it.
    * @param wish its path; where this export has written that path already, a number is added
    */
   async write(wish: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
     const path = this.#findFree(wish)
     const found = await readContent(join(this.root, path))
     const written = found.type === 'missing' ? await this.#create(path, content) : { path, ...(await this.#drain(content)) }
-    if (found.type !== 'missing' && !(found.type === 'file' && found.sha256 === written.sha256)) throw this.#differs(path)
+    if (found.type !== 'missing') {
+      if (!(found.type === 'file' && found.sha256 === written.sha256)) throw differs(join(this.root, path))
+      this.#placement.note(path)
+    }
     this.#taken.add(foldName(path))
     await this.#onWritten(written)
     return written
@@ -83,15 +93,13 @@ export class ExportTree {
   async #create(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
     const unfinished = this.newPath()
     const handle = await createFile(unfinished)
-    try {
-      const described = await this.#drain(content, handle)
-      await handle.close()
-      await this.#place(unfinished, path)
-      return { path, ...described }
-    } finally {
+    const described = await this.#drain(content, handle).catch(async (error: unknown) => {
       await handle.close()
       await remove(unfinished)
-    }
+      throw error
+    })
+    await this.#named(this.#placement.add({ handle, unfinished, path, bytes: described.bytes }))
+    return { path, ...described }
   }
 
   async #drain(content: AsyncIterable<Buffer> | Iterable<Buffer>, handle?: FileHandle): Promise<{ bytes: number; sha256: string }> {
@@ -106,20 +114,15 @@ export class ExportTree {
     return { bytes, sha256: hash.digest('hex') }
   }
 
-  async #place(unfinished: string, path: string): Promise<void> {
-    const directory = dirname(join(this.root, path))
-    if (!this.#directories.has(directory)) await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE })
-    this.#directories.add(directory)
+  async #named(work: Promise<void>): Promise<void> {
     try {
-      await putInPlace(unfinished, join(this.root, path))
+      await work
     } catch (error) {
-      if (systemCode(error) === 'EEXIST') throw this.#differs(path)
-      if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
-      await moveOwn(unfinished, join(this.root, path)) // a file system without links, as on a USB stick; nothing was there
+      throw error instanceof TakenError ? differs(error.message) : error
     }
   }
+}
 
-  #differs(path: string): ExportError {
-    return new ExportError(`${join(this.root, path)} is there already and differs. It was left as it is; export to another directory.`)
-  }
+function differs(path: string): ExportError {
+  return new ExportError(`${path} is there already and differs. It was left as it is; export to another directory.`)
 }

@@ -71,8 +71,10 @@ export async function exportProject(parts: {
     const exported = await writeAll({ collection, selection, tree, tables, count })
     await finishTables(tables)
     await tree.write('README', [Buffer.from(EXPORT_NOTE)])
+    await tree.settle() // SHA256SUMS comes last: where it is, all is
     delete written.sums // it cannot hold its own
     await sums.finish()
+    await tree.settle()
     return { ...exported, files: count.files, unreadableReceipts: collection.arrivals.unreadable.length }
   } finally {
     await closeTables(tables)
