@@ -21,7 +21,9 @@ export class Progress {
   constructor(show: ((line: string) => void) | undefined, done: () => Done) {
     this.#show = show
     this.#done = done
-    if (show !== undefined) this.#timer = setInterval(() => show(this.#format()), SHOW_MS).unref()
+    if (show === undefined) return
+    show(this.#format())
+    this.#timer = setInterval(() => show(this.#format()), SHOW_MS).unref()
   }
 
   /** Takes the line away. */
@@ -31,12 +33,16 @@ export class Progress {
   }
 
   #format(): string {
-    const { files, bytes, ofFiles, ofBytes } = this.#done()
-    const seconds = Math.max(0.001, (performance.now() - this.#beganAtMs) / 1000)
-    const rate = bytes / seconds
-    const left = rate > 0 ? `, ${formatSeconds(Math.max(0, ofBytes - bytes) / rate)} left` : ''
-    return `${files} of ${ofFiles} files, ${formatBytes(bytes)} of ${formatBytes(ofBytes)}, ${formatBytes(rate)}/s${left}`
+    return formatDone(this.#done(), (performance.now() - this.#beganAtMs) / 1000)
   }
+}
+
+/** Formats how far a command has come in a number of seconds. */
+export function formatDone({ files, bytes, ofFiles, ofBytes }: Done, seconds: number): string {
+  if (ofFiles === 0) return 'looking at what has arrived'
+  const rate = bytes / Math.max(0.001, seconds)
+  const left = rate > 0 ? `, ${formatSeconds(Math.max(0, ofBytes - bytes) / rate)} left` : ''
+  return `${files} of ${ofFiles} files, ${formatBytes(bytes)} of ${formatBytes(ofBytes)}, ${formatBytes(rate)}/s${left}`
 }
 
 function formatSeconds(seconds: number): string {
