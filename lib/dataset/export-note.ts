@@ -19,9 +19,10 @@ Sessions that are incomplete are in survey/ and audio/ as far as they arrived: l
 
 CSV files are UTF-8 with CRLF (RFC 4180). A cell that a spreadsheet would run as a formula has an apostrophe in front, and so
 has a cell that begins with one: take one apostrophe off the front of each such cell, and it is as it was given.
-The CSV files have the names of participants, sessions and items as
-they were given. As names of directories and files they are made safe, at most 120 bytes long, and different to disks that
-do not tell capitals apart: a name that had to be changed has the first 16 digits of its SHA-256.
+
+The CSV files have the names of participants, sessions and items as they were given. As names of directories and files they
+are made safe, at most 120 bytes long, and different to disks that do not tell capitals apart: a name that had to be changed
+has the first 16 digits of its SHA-256.
 
 For the converters: reproschema output2redcap reads survey/; b2aiprep reproschema-to-redcap reads audio/ and survey/.
 `
