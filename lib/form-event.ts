@@ -20,7 +20,7 @@ export type FormEvent =
  */
 export interface FormParser {
   /** Reads the next bytes of the body. The events' buffers are views of `chunk` or of memory of the parser's own. */
-  push(chunk: Buffer): Generator<FormEvent, void, undefined>
+  push(chunk: Buffer): Iterable<FormEvent>
   /** Says that the body has ended; throws where the form has not. */
-  finish(): Generator<FormEvent, void, undefined>
+  finish(): Iterable<FormEvent>
 }

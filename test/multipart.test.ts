@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { HttpError } from '../lib/errors.ts'
 import type { PartHead } from '../lib/form-event.ts'
 import { parseBoundary } from '../lib/multipart/boundary.ts'
@@ -74,6 +76,7 @@ const bodies = [
   { name: 'an epilogue needs no CRLF', body: `--b\r\n${FIELD}\r\n\r\nx\r\n--b--text`, expected: oneField('x') },
   { name: 'content may be empty', body: `--b\r\n${FIELD}\r\n\r\n\r\n--b--`, expected: oneField('') },
   { name: 'a part may have no content at all (RFC 2046 §5.1.1)', body: `--b\r\n${FIELD}\r\n\r\n--b\r\n${FIELD}\r\n\r\n--b--`, expected: [...oneField(''), ...oneField('')] },
+  { name: 'a part may have none before parts that have', body: `--b\r\n${FIELD}\r\n\r\n--b\r\n${FIELD}\r\n\r\nx\r\n--b\r\n${FIELD}\r\n\r\ny\r\n--b--`, expected: [...oneField(''), ...oneField('x'), ...oneField('y')] },
   { name: 'a near-miss after the header is content', body: `--b\r\n${FIELD}\r\n\r\n--bx\r\n--b--`, expected: oneField('--bx') },
   { name: 'dashes after the header are content', body: `--b\r\n${FIELD}\r\n\r\n--\r\n--b--`, expected: oneField('--') },
   { name: 'nothing at all is no form', body: '', error: 'malformed_form' },
@@ -196,6 +199,32 @@ test('the quick way through a header comes to the same as the long one', () => {
   }
 })
 
+test('many parts in one chunk, of any length and in any order, come out as in chunks of one byte', () => {
+  const lengths = [...Array(60).keys(), ...Array.from({ length: 60 }, (_, at) => 90 * at), ...Array(60).fill(2), 70_000, 1, 4096, 4095, 0]
+  const given = lengths.map((length, at) => ({ header: at % 7 === 3 ? FILE : FIELD, content: `${at}`.padEnd(length, '\r\n--') }))
+  const body = formatBody(given, 'bound')
+  const options = { boundary: 'bound', limits: { ...LIMITS, parts: given.length } }
+  const whole = parseChunks([body], options)
+  assert.deepEqual(whole.parts.map((part) => part.content), given.map((part) => part.content))
+  for (const size of [1, 1460, 65_536]) assert.deepEqual(parseChunks(cut(body, size), options), whole)
+})
+
+const named = 'Content-Disposition: form-data; name="name of a field"; filename="name of a file"\r\nContent-Type: application/octet-stream'
+const kept = [
+  { name: 'a short header', header: named, content: 'x'.repeat(5000) },
+  { name: 'a long header', header: `${named}\r\nX: ${'x'.repeat(5000)}`, content: '' },
+]
+for (const { name, header, content } of kept) {
+  test(`who keeps what ${name} says does not keep the text around it`, () => {
+    const body = formatBody(Array(1000).fill({ header, content }), 'b')
+    const limits = { parts: 1000, partHeaderBytes: 10_000, preambleBytes: 0 }
+    const before = heapBytes()
+    const heads = [...new MultipartParser('b', limits).push(body)].flatMap((event) => (event.type === 'part' ? [event.head] : []))
+    const keptBytes = heapBytes() - before
+    assert.ok(keptBytes < 2_000_000, `${keptBytes} bytes are kept for ${heads.length} parts`)
+  })
+}
+
 test('a name and filename that are not UTF-8 hold U+FFFD', () => {
   const header = Buffer.from('--b\r\nContent-Disposition: form-data; name="\xff"; filename="a\xc3"\r\n\r\nx\r\n--b--', 'latin1')
   const { parts } = parseEveryWay(header, { boundary: 'b' })
@@ -249,12 +278,15 @@ test('a body cut anywhere before the end of its close delimiter is refused', () 
 })
 
 const block = (bytes: number) => `${FIELD}\r\nX: ${'x'.repeat(bytes - FIELD.length - '\r\nX: \r\n\r\n'.length)}`
+const plainBlock = (bytes: number) => `Content-Disposition: form-data; name="${'x'.repeat(bytes - 43)}"` // with the empty line
 const limits = [
   { name: 'as many parts as allowed', body: formatBody(Array(3).fill({ header: FIELD, content: 'x' }), 'b'), parts: 3, error: undefined },
   { name: 'one part too many', body: formatBody(Array(4).fill({ header: FIELD, content: 'x' }), 'b'), parts: 3, error: 'too_many_parts' },
   { name: 'the beginning of one part too many', body: Buffer.from(`--b\r\n${FIELD}\r\n\r\nx\r\n--b\r\n${FIELD}\r\n\r\nx\r\n--b\r\n${FIELD}\r\n\r\nx\r\n--b\r\n`), parts: 3, error: 'too_many_parts' },
   { name: 'a part header as long as allowed', body: formatBody([{ header: block(100), content: 'x' }], 'b'), parts: 1, error: undefined },
   { name: 'a part header one byte too long', body: formatBody([{ header: block(101), content: 'x' }], 'b'), parts: 0, error: 'part_header_too_large' },
+  { name: 'a plain part header as long as allowed', body: formatBody([{ header: plainBlock(100), content: 'x' }], 'b'), parts: 1, error: undefined },
+  { name: 'a plain part header one byte too long', body: formatBody([{ header: plainBlock(101), content: 'x' }], 'b'), parts: 0, error: 'part_header_too_large' },
   { name: 'a part header that cannot end in time', body: Buffer.from(`--b\r\n${'x'.repeat(100)}`), parts: 0, error: 'part_header_too_large' },
   { name: 'a part header that may end in time', body: Buffer.from(`--b\r\n${'x'.repeat(99)}`), parts: 0, error: 'malformed_form' },
   { name: 'a preamble as long as allowed', body: Buffer.from(`${'x'.repeat(50)}\r\n--b--`), parts: 0, error: undefined },
@@ -367,6 +399,13 @@ test('long headers, many parameters and many escapes take time in proportion to 
 test('random bodies and mutations of them parse the same however they are cut', (context) => {
   context.diagnostic(`${fuzzMultipart(1, chooseSeed())} inputs`)
 })
+
+/** How much memory the live objects take. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().heapUsed
+}
 
 function plain(outcome: Outcome): (readonly [PartHead, string])[] {
   return outcome.parts.map((part) => [part.head, part.content])

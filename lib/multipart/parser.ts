@@ -1,7 +1,9 @@
 import { HttpError } from '../errors.ts'
-import type { FormEvent, FormParser } from '../form-event.ts'
+import type { FormEvent, FormParser, PartHead } from '../form-event.ts'
+import { ChunkText } from './chunk-text.ts'
 import type { Cursor } from './cursor.ts'
 import { DelimiterSearch } from './delimiter-search.ts'
+import { EventIterator } from './event-iterator.ts'
 import { HeaderBlock } from './header-block.ts'
 import { parsePartHead } from './part-header.ts'
 
@@ -15,9 +17,10 @@ export interface MultipartLimits {
   readonly preambleBytes: number
 }
 
-type State = 'preamble' | 'delimiter' | 'header' | 'content' | 'epilogue'
+type State = 'preamble' | 'delimiter' | 'header' | 'small content' | 'content' | 'epilogue'
 
 const END: FormEvent = { type: 'end' }
+const NOWHERE: Cursor = { chunk: Buffer.alloc(0), at: 0 }
 
 /**
  * A push parser of multipart/form-data (RFC 7578).
@@ -27,28 +30,28 @@ export class MultipartParser implements FormParser {
   readonly #limits: MultipartLimits
   readonly #search: DelimiterSearch
   readonly #headerBlock: HeaderBlock
+  readonly #text: ChunkText
   #state: State = 'preamble'
   #preambleBytes = 0
   #parts = 0
-  #isBroken = false
+  #smallEnd = 0 // where in the chunk small content ends
+  #cursor: Cursor | undefined // while there are events to be taken; for good once it has thrown
 
   /** @param boundary as `parseBoundary` returns it */
   constructor(boundary: string, limits: MultipartLimits) {
     this.#limits = limits
     this.#search = new DelimiterSearch(boundary)
     this.#headerBlock = new HeaderBlock(limits.partHeaderBytes)
+    this.#text = new ChunkText(boundary, limits.partHeaderBytes)
   }
 
   /**
    * Reads the next bytes of the body.
    * @throws HttpError `malformed_form`, `too_many_parts`, `part_header_too_large`, `preamble_too_large`
    */
-  *push(chunk: Buffer): Generator<FormEvent, void, undefined> {
-    if (this.#isBroken) throw malformed('the form was given up before')
-    this.#isBroken = true // until this chunk has been read to its end
+  push(chunk: Buffer): Iterable<FormEvent> {
     const cursor = { chunk, at: 0 }
-    for (let event = this.#read(cursor); event !== undefined; event = this.#read(cursor)) yield event
-    this.#isBroken = false
+    return new EventIterator(() => this.#next(cursor))
   }
 
   /**
@@ -56,9 +59,22 @@ export class MultipartParser implements FormParser {
    * @throws HttpError `malformed_form` where the close delimiter has not been read
    */
   *finish(): Generator<FormEvent, void, undefined> {
-    if (this.#isBroken) throw malformed('the form was given up before')
-    this.#isBroken = this.#state !== 'epilogue'
-    if (this.#isBroken) throw malformed('the body ends before the close delimiter')
+    this.#begin(NOWHERE)
+    if (this.#state !== 'epilogue') throw malformed('the body ends before the close delimiter')
+    this.#cursor = undefined
+  }
+
+  #next(cursor: Cursor): FormEvent | undefined {
+    if (this.#cursor !== cursor) this.#begin(cursor)
+    const event = this.#read(cursor)
+    if (event === undefined) this.#cursor = undefined
+    return event
+  }
+
+  #begin(cursor: Cursor): void {
+    if (this.#cursor !== undefined) throw malformed('the form was given up before')
+    this.#cursor = cursor
+    this.#text.forget()
   }
 
   /** Reads on to the next event, or to the end of the chunk. */
@@ -77,9 +93,12 @@ export class MultipartParser implements FormParser {
       case 'preamble':
         return this.#readPreamble(cursor)
       case 'delimiter':
-        return this.#beginPart()
+        this.#beginPart()
+        return this.#readHeader(cursor)
       case 'header':
         return this.#readHeader(cursor)
+      case 'small content':
+        return this.#readSmallContent(cursor)
       case 'content':
         return this.#readContent(cursor)
       case 'epilogue':
@@ -97,19 +116,37 @@ export class MultipartParser implements FormParser {
     if (found !== undefined) this.#state = found === 'delimiter' ? 'delimiter' : 'epilogue'
   }
 
-  #beginPart(): undefined {
+  #beginPart(): void {
     if (this.#parts === this.#limits.parts) throw new HttpError('too_many_parts')
     this.#parts++
     this.#state = 'header'
   }
 
   #readHeader(cursor: Cursor): FormEvent | undefined {
+    const plain = this.#headerBlock.isBegun ? undefined : this.#text.readHead(cursor)
+    if (plain !== undefined) return this.#beginContent(plain, this.#text.findDelimiter(cursor))
     const block = this.#headerBlock.read(cursor)
-    if (block === undefined) return undefined
-    const head = parsePartHead(block)
-    this.#search.startAfterLineEnd()
-    this.#state = 'content'
+    return block === undefined ? undefined : this.#beginContent(parsePartHead(block), -1)
+  }
+
+  /** `end` is where in the chunk the content ends, or -1 where that is to be searched for. */
+  #beginContent(head: PartHead, end: number): FormEvent {
+    this.#smallEnd = end
+    this.#state = end === -1 ? 'content' : 'small content'
+    if (end === -1) this.#search.startAfterLineEnd()
     return { type: 'part', head }
+  }
+
+  #readSmallContent(cursor: Cursor): FormEvent {
+    const { chunk, at } = cursor
+    const end = this.#smallEnd
+    if (at < end) {
+      cursor.at = end
+      return { type: 'data', bytes: chunk.subarray(at, end) }
+    }
+    cursor.at = end + this.#text.delimiterBytes
+    this.#state = 'delimiter'
+    return END
   }
 
   #readContent(cursor: Cursor): FormEvent | undefined {
