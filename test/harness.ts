@@ -74,8 +74,14 @@ export async function startServer(t: TestContext, options: StartOptions = {}): P
 }
 
 /** Runs the program until it ends by itself; for `--help`, bad settings and `try`. */
-export function runProgram(args: readonly string[], env: Readonly<Record<string, string>> = {}, cwd: string = tmpdir()) {
-  return spawnSync(process.execPath, [PROGRAM, ...args], { encoding: 'utf8', env: environment(env), cwd, timeout: 300_000 })
+export function runProgram(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  cwd: string = tmpdir(),
+  through: readonly string[] = [],
+) {
+  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, ...args]
+  return spawnSync(command, rest, { encoding: 'utf8', env: environment(env), cwd, timeout: 300_000 })
 }
 
 function spawnServer({ basedir = '', env = {}, args = [], through = [] }: StartOptions): ChildProcess {

@@ -9,6 +9,7 @@ export class Connection {
   isClosing = false
   /** The IP address of the client; kept, since a socket forgets it when it closes. */
   readonly address: string
+  #wasUsed = false
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
   #current: { readonly request: IncomingMessage; readonly abort: AbortController } | undefined
@@ -26,6 +27,11 @@ export class Connection {
   /** Whether nothing is being worked on. */
   get isIdle(): boolean {
     return this.#current === undefined && this.#waiting === 0
+  }
+
+  /** Whether it has brought a request. */
+  get wasUsed(): boolean {
+    return this.#wasUsed
   }
 
   /** Whether the bytes that came last are no HTTP, so that no more can be read. */
@@ -50,6 +56,7 @@ export class Connection {
   /** Begins to work on a request; the signal says that the rest of its body is not to be waited for. */
   begin(request: IncomingMessage): AbortSignal {
     const abort = new AbortController()
+    this.#wasUsed = true
     this.#current = { request, abort }
     if (this.#brokenBy !== undefined && !request.complete) abort.abort(this.#brokenBy)
     return abort.signal

@@ -18,7 +18,9 @@ import type { Router } from './router.ts'
 
 const LINGER_SECONDS = 5
 const ANSWER_SECONDS = 1 // for the last answers of a stop
-const LATE_MS = 500 // for a request that was on its way when a stop began
+// For a request that was on its way when a stop began: the next one of a connection, or the first one.
+const NEXT_MS = 500
+const FIRST_MS = 2000
 
 /** What the server needs from outside. */
 export interface HttpServerParts {
@@ -81,19 +83,21 @@ export class HttpServer {
   async stop(graceSeconds: number): Promise<void> {
     this.#isStopping = true
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()))
+    const graceMs = graceSeconds * 1000
     const timers = [
-      setTimeout(() => this.#cutIdle(), Math.min(LATE_MS, graceSeconds * 1000)),
-      setTimeout(() => this.#cutAll(), graceSeconds * 1000),
+      setTimeout(() => this.#cutIdle((connection) => connection.wasUsed), Math.min(NEXT_MS, graceMs)),
+      setTimeout(() => this.#cutIdle(() => true), Math.min(FIRST_MS, graceMs)),
+      ...this.#listeners.map((listener) => setTimeout(() => listener.cutHandshakes(), Math.min(FIRST_MS, graceMs))),
+      setTimeout(() => this.#cutAll(), graceMs),
     ]
     await closed
     for (const timer of timers) clearTimeout(timer)
     await Promise.all([...this.#connections.values()].map((connection) => connection.settled))
   }
 
-  #cutIdle(): void {
-    for (const listener of this.#listeners) listener.cutHandshakes()
+  #cutIdle(chosen: (connection: Connection) => boolean): void {
     for (const [socket, connection] of this.#connections) {
-      if (connection.isIdle) socket.destroy()
+      if (connection.isIdle && chosen(connection)) socket.destroy()
     }
   }
 
