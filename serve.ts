@@ -8,6 +8,7 @@ import { ConfigError, readConfig } from './lib/config.ts'
 import { systemCode } from './lib/errors.ts'
 import { takePassedSockets } from './lib/http/activation.ts'
 import { CertificateError } from './lib/http/certificate.ts'
+import { LineWriter } from './lib/line-writer.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
@@ -43,6 +44,7 @@ async function serve(args: readonly string[]): Promise<void> {
   try {
     const starting = startApp(config, runtime(sockets))
     heedSignals(starting) // before it says that it listens
+    stopOnSignal(starting)
     const app = await starting
     process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
     process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
@@ -51,10 +53,19 @@ async function serve(args: readonly string[]): Promise<void> {
   }
 }
 
+// A terminal that is closed sends SIGHUP too: that must not cut uploads.
 function heedSignals(starting: Promise<App>): void {
+  const on = (signal: NodeJS.Signals, work: (app: App) => Promise<void>) =>
+    process.on(signal, () => {
+      const done = (app: App) => work(app).catch((error: unknown) => app.log.error(`${signal} failed`, error))
+      void starting.then(done, () => undefined) // a start that fails says so itself
+    })
+  on('SIGHUP', (app) => app.reload())
+  on('SIGUSR2', (app) => app.reopen())
+}
+
+function stopOnSignal(starting: Promise<App>): void {
   let askedAtMs: number | undefined
-  // A terminal that is closed sends it too: it must not cut uploads.
-  process.on('SIGHUP', () => void starting.then((app) => app.reload(), () => undefined))
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       const isAgain = askedAtMs !== undefined && performance.now() - askedAtMs > SAME_REQUEST_MS
@@ -89,8 +100,9 @@ function describeFailedStart(error: unknown, config: { host: string; port: numbe
 }
 
 function runtime(sockets: readonly number[]): Runtime {
+  const lines = new LineWriter(process.stdout)
   return {
-    print,
+    print: (line) => lines.write(line),
     sockets,
     version: readVersion(),
     nodeVersion: process.version,

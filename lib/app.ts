@@ -38,7 +38,9 @@ const READY = { limitMs: 5000, keepMs: 1000 }
 /** The running server. */
 export interface App {
   readonly log: Log
-  /** Reads again what may have been renewed while the server runs. Never throws: what cannot be read stays as it was. */
+  /** Opens the log files by their names again. */
+  reopen(): Promise<void>
+  /** Takes in what may have changed outside while the server runs: the log files, and the certificate. What cannot be read stays as it was. */
   reload(): Promise<void>
   /** Stops taking connections, waits for what is under way, and closes everything. */
   stop(): Promise<void>
@@ -66,7 +68,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
-  const log = new Log({ directory: layout.logs, print: runtime.print, isVerbose: config.isDevelopment, adminToken })
+  const log = new Log({ directory: layout.logs, print: runtime.print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
@@ -129,11 +131,13 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   for (const place of places) log.announceNow(`Listening on ${place}`)
   log.announceNow(`Data goes to ${config.basedir}`)
   if (config.isDevelopment) log.announceNow('Development mode: local callbacks are allowed')
-  if (fixedToken === undefined) log.announceNow(`TOKEN=${adminToken}`)
+  if (fixedToken === undefined) log.announceForGood(`TOKEN=${adminToken}`)
 
   return {
     log,
+    reopen: () => log.reopen(),
     async reload() {
+      await log.reopen()
       if (certificate === undefined) return
       try {
         const renewed = await readCertificate(tlsCert, tlsKey)

@@ -21,8 +21,10 @@ export interface LogParts {
   readonly directory: string
   /** Writes a line to standard output. */
   readonly print: (line: string) => void
-  /** Whether standard output shows everything, as in development. */
+  /** Whether standard output shows everything. */
   readonly isVerbose: boolean
+  /** The size at which a log file is turned before its week is over. */
+  readonly limitBytes: number
   /** What no line of a request may show, whatever it looks like. */
   readonly adminToken: string
 }
@@ -35,9 +37,10 @@ export class Log {
   readonly #parts: LogParts
 
   constructor(parts: LogParts) {
-    this.#console = new LogFile(join(parts.directory, 'console.log'))
-    this.#access = new LogFile(join(parts.directory, 'access.log'))
-    this.#error = new LogFile(join(parts.directory, 'error.log'))
+    const fileOf = (name: string) => new LogFile({ path: join(parts.directory, name), limitBytes: parts.limitBytes })
+    this.#console = fileOf('console.log')
+    this.#access = fileOf('access.log')
+    this.#error = fileOf('error.log')
     this.#parts = parts
   }
 
@@ -50,6 +53,12 @@ export class Log {
   announceNow(line: string): void {
     this.#console.appendNow(line)
     this.#parts.print(line)
+  }
+
+  /** Says something as `announceNow` does, and again at the head of each `console.log` that is begun from now on. */
+  announceForGood(line: string): void {
+    this.announceNow(line)
+    this.#console.keepAtHead(line)
   }
 
   /** Says something to whoever started the server, as it stands. */
@@ -80,6 +89,11 @@ export class Log {
       `"${plain(originOf(line.referer))}" "${plain(this.#hide(line.userAgent ?? '-'))}"`
     this.#access.append(text)
     if (this.#parts.isVerbose) this.#parts.print(text)
+  }
+
+  /** Opens the files by their names again, for a program that has moved them away. */
+  async reopen(): Promise<void> {
+    await Promise.all([this.#console.reopen(), this.#access.reopen(), this.#error.reopen()])
   }
 
   /** Writes what is waiting. */

@@ -23,6 +23,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/metrics/'],
     ['lib/qr/'],
     ['lib/config.ts'],
+    ['lib/line-writer.ts'],
     ['lib/log.ts', 'lib/log-file.ts'],
   ],
   [['lib/directories.ts']],

@@ -39,6 +39,7 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
     allowed: 'IP addresses, networks such as 10.0.0.0/8, or unix, separated by commas',
   },
   [`${PREFIX}BASE_PATH`]: { values: ['vb', '/', '//', '/vb//', '/a b', '/../vb', '/vb/..', '/./vb', '/vb?x', '/%76b'], allowed: 'a path such as /vb' },
+  [`${PREFIX}LOG`]: { values: ['Stdout', 'stderr', 'files,stdout', '1'], allowed: 'files or stdout' },
   [`${PREFIX}BASEDIR`]: { values: ['a\0b'], allowed: 'the path of a directory' },
   [`${PREFIX}TOKEN`]: {
     values: ['sevench', 'x'.repeat(201), 'with a blank', 'naïve-token', 'two\nlines-of'],
@@ -63,6 +64,7 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
   [`${PREFIX}MAX_UNKNOWN_BYTES`]: { values: ['0', '1G'], allowed: 'a whole number from 1 to 1099511627776' },
   [`${PREFIX}MAX_UNKNOWN_BYTES_PER_ADDRESS`]: { values: ['0', '1G'], allowed: 'a whole number from 1 to 1099511627776' },
   [`${PREFIX}IDLE_SECONDS`]: { values: ['0', '3601', '1m'], allowed: 'a whole number from 1 to 3600' },
+  [`${PREFIX}LOG_BYTES`]: { values: ['999', '50MiB'], allowed: 'a whole number from 1000 to 1099511627776' },
   [`${PREFIX}STOP_SECONDS`]: { values: ['-1', '3601'], allowed: 'a whole number from 0 to 3600' },
 }
 

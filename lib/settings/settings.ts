@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { ACCESS } from './access.ts'
 import { LIMITS } from './limits.ts'
 import { LISTENING } from './listening.ts'
+import { OBSERVATION } from './observation.ts'
 import { setting } from './setting.ts'
 
 /** Every setting there is. The help, the README and the checks of the start all come from here. */
@@ -19,6 +20,7 @@ export const SETTINGS = {
   }),
   ...ACCESS,
   ...LIMITS,
+  ...OBSERVATION,
   isDevelopment: setting({
     variable: 'DEV8dac6d02a913',
     placeholder: '1',
