@@ -3,43 +3,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { HttpError, toHttpError } from '../errors.ts'
-import type { Answered } from './answered.ts'
 import { drain } from './body.ts'
 import type { Certificate } from './certificate.ts'
 import { Connection } from './connection.ts'
-import type { Cors } from './cors.ts'
 import { Exchange } from './exchange.ts'
 import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
-import type { TrustedProxies } from './proxies.ts'
 import { isStalled, isSuspect } from './remainder.ts'
 import { COMMON_HEADERS, encodeBody, formatRawReply, formatRefusal, type Reply } from './reply.ts'
-import type { Router } from './router.ts'
+import type { HttpServerParts } from './server-parts.ts'
 
 const LINGER_SECONDS = 5
 const ANSWER_SECONDS = 1 // for the last answers of a stop
 // For a request that was on its way when a stop began: the next one of a connection, or the first one.
 const NEXT_MS = 500
 const FIRST_MS = 2000
-
-/** What the server needs from outside. */
-export interface HttpServerParts {
-  readonly router: Router
-  readonly cors: Cors
-  /** How long a client may stand still: with its body, or with taking its answer. */
-  readonly idleSeconds: number
-  readonly maxConnections: number
-  /** How long the head of a request may take; 60 where it is not given. */
-  readonly headSeconds?: number
-  /** With it connections speak TLS. */
-  readonly certificate?: Certificate | undefined
-  readonly proxies: TrustedProxies
-  /** What a proxy leaves in front of our paths. */
-  readonly basePath: string
-  readonly onAnswered: (answered: Answered) => void
-  /** Is told of each refusal on a connection that has no request to answer. */
-  readonly onRefused: (error: HttpError) => void
-}
 
 /** The HTTP server: connections in, answers out. */
 export class HttpServer {
