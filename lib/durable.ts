@@ -1,10 +1,22 @@
-import { constants } from 'node:fs'
+import * as fs from 'node:fs'
 import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { diskCall } from './disk-call.ts'
 import { systemCode } from './errors.ts'
 import { identityOf } from './identity.ts'
 import { SharedRuns } from './shared-run.ts'
 
 const FILE_MODE = 0o600
+
+const callOpen = diskCall(promisify<string, string, number, number>(fs.open), fs.openSync)
+const callWrite = diskCall(
+  (descriptor: number, buffers: readonly Buffer[]) => promisify(fs.writev)(descriptor, buffers).then(({ bytesWritten }) => bytesWritten),
+  fs.writevSync,
+)
+const callClose = diskCall(promisify(fs.close), fs.closeSync)
+const callLink = diskCall(link, fs.linkSync)
+const callUnlink = diskCall(unlink, fs.unlinkSync)
+const callSync = promisify(fs.fsync)
 
 /** Creates a file that must not exist yet, for writing, readable by its owner only. */
 export function createFile(path: string): Promise<FileHandle> {
@@ -18,16 +30,17 @@ export function openForAppending(path: string): Promise<FileHandle> {
 
 /** Opens a file for appending that must be there: one that was removed is not to come back empty. */
 export function reopenForAppending(path: string): Promise<FileHandle> {
-  return open(path, constants.O_WRONLY | constants.O_APPEND)
+  return open(path, fs.constants.O_WRONLY | fs.constants.O_APPEND)
 }
 
 /** Writes all of the buffers at the end of the file; `writev` may store less than it was given and still succeed. */
-export async function writeWhole(handle: FileHandle, buffers: readonly Buffer[]): Promise<void> {
+export function writeWhole(handle: FileHandle, buffers: readonly Buffer[]): Promise<void> {
+  return writeAll(handle.fd, buffers)
+}
+
+async function writeAll(descriptor: number, buffers: readonly Buffer[]): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0)
-  while (rest.length > 0) {
-    const { bytesWritten } = await handle.writev(rest)
-    rest = skip(rest, bytesWritten)
-  }
+  while (rest.length > 0) rest = skip(rest, await callWrite(descriptor, rest))
 }
 
 function skip(buffers: Buffer[], bytes: number): Buffer[] {
@@ -44,7 +57,7 @@ function skip(buffers: Buffer[], bytes: number): Buffer[] {
 
 /** Makes what was written to a file durable. After a failure nothing is known, and a second try would prove nothing. */
 export async function syncFile(handle: FileHandle): Promise<void> {
-  await sync(handle)
+  await sync(handle.fd)
 }
 
 /** The user and the group that a file belongs to. */
@@ -58,18 +71,23 @@ export interface FileOwner {
  * The name itself is durable only once its directory has been synced.
  * @param owner whose file it is to be; this process's where it is not given
  */
-export async function createWhole(path: string, content: string, owner?: FileOwner): Promise<void> {
-  const handle = await createFile(path)
+export async function createWhole(path: string, content: string | Uint8Array, owner?: FileOwner): Promise<void> {
+  const descriptor = await callOpen(path, 'wx', FILE_MODE)
   try {
-    if (owner !== undefined && (await handle.stat()).uid !== owner.uid) await handle.chown(owner.uid, owner.gid)
-    await writeWhole(handle, [Buffer.from(content)])
-    await sync(handle)
+    if (owner !== undefined) await giveTo(owner, descriptor)
+    await writeAll(descriptor, [Buffer.from(content)])
+    await sync(descriptor)
   } catch (error) {
     await remove(path)
     throw error
   } finally {
-    await handle.close()
+    await callClose(descriptor)
   }
+}
+
+async function giveTo({ uid, gid }: FileOwner, descriptor: number): Promise<void> {
+  const { uid: ownUid } = await promisify(fs.fstat)(descriptor)
+  if (ownUid !== uid) await promisify(fs.fchown)(descriptor, uid, gid)
 }
 
 /**
@@ -78,7 +96,7 @@ export async function createWhole(path: string, content: string, owner?: FileOwn
  */
 export async function putInPlace(path: string, newPath: string): Promise<void> {
   try {
-    await link(path, newPath)
+    await callLink(path, newPath)
   } catch (error) {
     if (systemCode(error) !== 'EEXIST' || !(await isSameFile(path, newPath))) throw error
   }
@@ -109,7 +127,7 @@ export async function touch(path: string): Promise<void> {
 /** Removes a name; one that is not there is as good as removed. */
 export async function remove(path: string): Promise<void> {
   try {
-    await unlink(path)
+    await callUnlink(path)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
   }
@@ -126,7 +144,7 @@ export function syncDirectory(path: string): Promise<void> {
 async function fsyncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r')
   try {
-    await sync(handle)
+    await syncFile(handle)
   } finally {
     await handle.close()
   }
@@ -140,11 +158,17 @@ export function observeSyncs(observer: (seconds: number) => void): () => void {
   return () => void observers.delete(observer)
 }
 
-async function sync(handle: FileHandle): Promise<void> {
+/** Tells the observers of a sync that another thread has made. */
+export function tellSync(seconds: number): void {
+  for (const observe of observers) observe(seconds)
+}
+
+// By the pool from every thread: the disk makes several files durable in the time of one.
+async function sync(descriptor: number): Promise<void> {
   const beganAtMs = performance.now()
   try {
-    await handle.sync()
+    await callSync(descriptor)
   } finally {
-    for (const observe of observers) observe((performance.now() - beganAtMs) / 1000)
+    tellSync((performance.now() - beganAtMs) / 1000)
   }
 }

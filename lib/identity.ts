@@ -1,6 +1,12 @@
-import type { BigIntStats } from 'node:fs'
+import { lstatSync, type BigIntStats } from 'node:fs'
 import { lstat } from 'node:fs/promises'
+import { diskCall } from './disk-call.ts'
 import { systemCode } from './errors.ts'
+
+const callLstat = diskCall(
+  (path: string) => lstat(path, { bigint: true }),
+  (path: string) => lstatSync(path, { bigint: true }),
+)
 
 /** Tells which file or directory a path names, in a text that no other one has; undefined where there is none. */
 export async function identityOf(path: string): Promise<string | undefined> {
@@ -11,7 +17,7 @@ export async function identityOf(path: string): Promise<string | undefined> {
 /** Looks at a path itself, not at what a link points to; undefined where there is nothing. */
 export async function findStats(path: string): Promise<BigIntStats | undefined> {
   try {
-    return await lstat(path, { bigint: true })
+    return await callLstat(path)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error

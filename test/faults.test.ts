@@ -21,7 +21,7 @@ import {
   type Entry,
   type Running,
 } from './harness.ts'
-import { numberOf, startTraced, type Call } from './trace.ts'
+import { injectInto, numberOf, startTraced, type Call } from './trace.ts'
 
 const TWO: readonly Entry[] = [
   ['f', Buffer.from('one'), 'a.wav'],
@@ -52,9 +52,6 @@ const submissionRows: { name: string; find: (call: Call) => boolean; error: stri
   { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EROFS', status: 500 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'ENOSPC', status: 507 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'EDQUOT', status: 507 },
-  { name: 'the creation of the first file', find: creationOf(/0\.part$/), error: 'EMFILE', status: 503 },
-  { name: 'the creation of the second file', find: creationOf(/1\.part$/), error: 'ENOSPC', status: 507 },
-  { name: 'the creation of the note', find: creationOf(/\.intent\.json$/), error: 'EROFS', status: 500 },
   { name: 'the creation of the receipts file', find: creationOf(/\.ndjson$/), error: 'EDQUOT', status: 507 },
   { name: 'the opening of the project directory', find: openingOf(/\/responses\/study$/), error: 'EMFILE', status: 503 },
   { name: 'the opening of the receipts directory', find: openingOf(/\/receipts\/study$/), error: 'ENFILE', status: 503 },
@@ -79,6 +76,35 @@ test('a call that fails is told, leaves nothing, and the next submission works',
       await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ...TWO]))
       assert.deepEqual(await listStaged(server.basedir), [])
       assertNotSyncedAgain(await server.calls())
+    })
+  }
+})
+
+// The thread that publishes opens nothing but these, in this order.
+const openingRows: { name: string; number: number; error: string; status: number }[] = [
+  { name: 'the creation of the first file', number: 1, error: 'EMFILE', status: 503 },
+  { name: 'the creation of the second file', number: 2, error: 'ENOSPC', status: 507 },
+  { name: 'the creation of the note', number: 3, error: 'EROFS', status: 500 },
+]
+
+test('a file that cannot be created is told, leaves nothing, and the next submission works', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  for (const { name, number, error, status } of openingRows) {
+    await t.test(`${name} fails with ${error}: ${status}`, async (t) => {
+      const server = await startServer(t)
+      const pid = server.process.pid ?? 0
+      const before = await readdir(`/proc/${pid}/task`)
+      await submitForm(server, [['auth_token', await askToken(server, { project: 'earlier' })], ...TWO])
+      const thread = (await readdir(`/proc/${pid}/task`)).find((each) => !before.includes(each))
+      await injectInto(t, thread ?? '', `openat:error=${error}:when=${number}`)
+      const authToken = await askToken(server)
+      const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
+      assert.equal(refused.status, status)
+      assertRefusal(refused)
+      assert.deepEqual(await listProject(server.basedir, 'study'), [])
+      assert.deepEqual(await listStaged(server.basedir), [])
+      await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ...TWO]))
+      assert.deepEqual(await listStaged(server.basedir), [])
     })
   }
 })
@@ -173,7 +199,7 @@ test('a disk that is full is 507, and works again when there is room', async (t)
       await fillUp(join(inside, 'filler'))
       const token = await request(`${server.url}/token?token=${ADMIN_TOKEN}`)
       assert.equal(token.status, 507)
-      const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
+      const refused = await submitForm(server, [['auth_token', authToken], ['f', Buffer.from('three'), 'c.wav']]) // a repeat needs no room
       assert.equal(refused.status, 507)
       assert.equal((await request(`${server.url}/`)).status, 200)
       await rm(join(inside, 'filler'), { recursive: true })

@@ -1,7 +1,8 @@
+import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { startServer, temporaryDirectory, type Running, type StartOptions } from './harness.ts'
+import { startServer, temporaryDirectory, until, type Running, type StartOptions } from './harness.ts'
 
 /** One system call, as `strace -f -y` wrote it down. */
 export interface Call {
@@ -40,6 +41,15 @@ export async function startTraced(t: TestContext, inject?: string, options: Star
     return parseTrace(await readFile(path, 'utf8'))
   }
   return { ...server, calls }
+}
+
+/** Has strace change calls of one thread of a server that runs: their numbers count from here. */
+export async function injectInto(t: TestContext, thread: string, injection: string): Promise<void> {
+  const strace = spawn('strace', ['-p', thread, '-e', `trace=${CALLS}`, '-e', `inject=${injection}`, '-o', '/dev/null'])
+  t.after(() => strace.kill())
+  let told = ''
+  strace.stderr.on('data', (piece) => (told += String(piece)))
+  await until('strace has attached', async () => told.includes('attached'))
 }
 
 /** The number of a call among those of its thread with its name: what `when=` of strace counts. */

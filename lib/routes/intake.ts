@@ -3,11 +3,12 @@ import type { FormEvent, PartHead } from '../form-event.ts'
 import { FieldText } from '../form/field-text.ts'
 import { JsonError, JsonText } from '../form/json-text.ts'
 import type { StagedPart } from '../store/publisher.ts'
-import type { StagedFile } from '../store/staged-file.ts'
+import type { Content, StagedFile } from '../store/staged-file.ts'
 
 const MAX_TOKEN_BYTES = 1024
 const MAX_TEXT_BYTES = 64 * 1024 // of one text field in a receipt; a longer one is kept as a file
 const MAX_TEXTS_BYTES = 256 * 1024 // of all of them; what comes after is kept as files
+const MAX_HELD_BYTES = 128 * 1024 // of small files, which reach the disk with the publish
 const MAX_HEADS_BYTES = 4 * 1024 * 1024 // of the names of all parts, as they are kept
 
 /** Where the bytes of one part go. Both methods may return a promise that the sender has to wait for. */
@@ -42,6 +43,7 @@ export class Intake {
   #fieldBytes = 0
   #textsBytes = 0
   #headsBytes = 0
+  #heldBytes = 0
   #finishing: Promise<void> = Promise.resolve()
   #isDiscarded = false
 
@@ -61,7 +63,7 @@ export class Intake {
     return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
   }
 
-  /** Fulfils when every file is durable in the staging directory; gives what the form held. */
+  /** Fulfils when every file but the small ones is durable in the staging directory; gives what the form held. */
   async finish(): Promise<{ files: readonly StagedPart[]; fields: readonly { name: string; value: string }[] }> {
     await this.#finishing
     return { files: this.#files, fields: this.#fields }
@@ -175,13 +177,15 @@ export class Intake {
   }
 
   // One after another: a thousand small files in one chunk must not take a thousand descriptors.
-  #keep(file: StagedFile, description: Omit<StagedPart, 'path' | 'bytes' | 'sha256'>): Promise<void> {
+  #keep(file: StagedFile, description: Omit<StagedPart, 'path' | keyof Content>): Promise<void> | undefined {
+    const held = this.#heldBytes + file.bytes <= MAX_HELD_BYTES ? file.hold() : undefined
+    this.#heldBytes += held?.bytes ?? 0
     this.#finishing = this.#finishing.then(async () => {
       if (this.#isDiscarded) return // no syncs for what is about to be removed
-      const content = await file.finish()
+      const content = held ?? (await file.finish())
       this.#files.push({ path: file.path, ...description, ...content })
     })
-    return this.#finishing
+    return held === undefined ? this.#finishing : undefined
   }
 
   /** Says whether a text field may stay in memory with the bytes that came, and counts them there. */

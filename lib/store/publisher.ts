@@ -7,20 +7,19 @@ import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt, ReceiptFile } from './receipt.ts'
 import type { Receipts } from './receipts.ts'
+import type { Content } from './staged-file.ts'
 import type { StampClock } from './stamp.ts'
 import type { Staging } from './staging.ts'
 import { nameFiles, toStoredName } from './stored-name.ts'
 
-/** One file of a submission, its content durable in the staging directory. */
-export interface StagedPart {
+/** One file of a submission, its content durable in the staging directory unless it is held in memory. */
+export interface StagedPart extends Content {
   readonly path: string
   /** Whether these are the answers of the field `responses`, rather than a file. */
   readonly isAnswers: boolean
   readonly field: string
   readonly name: string
   readonly mediaType: string | undefined
-  readonly bytes: number
-  readonly sha256: string
 }
 
 /** What a submission promises to keep, before it has its stamp. */
@@ -68,6 +67,8 @@ export class Publisher {
   /** Publishes a submission: when the promise is fulfilled all of it is durable; where it fails nothing is left. */
   async publish(submission: Submission): Promise<Receipt> {
     await this.#ensureProject(submission.project)
+    // One after another: a thousand small files must not take a thousand descriptors.
+    for (const { path, held } of submission.files) if (held !== undefined) await this.#staging.createStaged(path, held)
     for (;;) {
       try {
         return await this.#publishOnce(submission)

@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto'
+import { fstatSync, lstatSync } from 'node:fs'
 import { lstat, type FileHandle } from 'node:fs/promises'
 import type { Directories } from '../directories.ts'
+import { diskCall } from '../disk-call.ts'
 import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole } from '../durable.ts'
 import { SharedRun } from '../shared-run.ts'
 import { systemCode } from '../errors.ts'
 import type { Receipt } from './receipt.ts'
+
+const callStat = diskCall((handle: FileHandle) => handle.stat(), (handle: FileHandle) => fstatSync(handle.fd))
+const callLstat = diskCall((path: string) => lstat(path), (path: string) => lstatSync(path))
 
 /** One project's receipts: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
 export class ReceiptsFile {
@@ -113,7 +118,7 @@ export class ReceiptsFile {
   async #abandon(): Promise<void> {
     const [handle, path] = [this.#handle, this.#path]
     try {
-      if (handle !== undefined && (await handle.stat()).size > this.#bytes) await handle.truncate(this.#bytes)
+      if (handle !== undefined && (await callStat(handle)).size > this.#bytes) await handle.truncate(this.#bytes)
       if (path !== undefined && this.#bytes === 0) await remove(path)
     } catch (error) {
       if (systemCode(error) === undefined) throw error // the disk's own trouble was told already
@@ -130,10 +135,10 @@ export class ReceiptsFile {
 }
 
 async function isAsLeft(handle: FileHandle, path: string, bytes: number): Promise<boolean> {
-  const open = await handle.stat()
+  const open = await callStat(handle)
   if (open.size !== bytes || open.nlink === 0) return false
   try {
-    const named = await lstat(path)
+    const named = await callLstat(path)
     return named.ino === open.ino && named.dev === open.dev
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false

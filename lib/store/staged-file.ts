@@ -9,6 +9,8 @@ const MOST_CHUNKS = 256 // held one by one; more are joined, since a chunk of on
 export interface Content {
   readonly bytes: number
   readonly sha256: string
+  /** The bytes themselves where none of them is on disk yet. */
+  readonly held?: Uint8Array<ArrayBuffer>
 }
 
 /**
@@ -43,6 +45,19 @@ export class StagedFile {
     if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
     return undefined
+  }
+
+  /** How many bytes have come. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Gives the content of a file that is so small that nothing of it is on disk; undefined where something is. */
+  hold(): Content | undefined {
+    if (this.#handle !== undefined || this.#flush !== undefined) return undefined
+    const held = gather(this.#chunks, this.#bytes)
+    this.#chunks = []
+    return { bytes: this.#bytes, sha256: this.#hash.digest('hex'), held }
   }
 
   /** Writes what is left and syncs the file: its content is durable, its name is not yet. */
@@ -92,4 +107,15 @@ export class StagedFile {
     this.#handle = undefined
     await handle?.close()
   }
+}
+
+// In memory of its own, which another thread can take over.
+function gather(chunks: readonly Buffer[], bytes: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(bytes)
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
 }

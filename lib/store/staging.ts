@@ -50,14 +50,13 @@ export class Staging {
   }
 
   /** Creates a file, readable by its owner only. */
-  async create(path: string): Promise<FileHandle> {
-    try {
-      return await createFile(path)
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error
-      await this.open() // as in `beat`
-      return createFile(path)
-    }
+  create(path: string): Promise<FileHandle> {
+    return this.#make(() => createFile(path))
+  }
+
+  /** Creates a file of `stage` that is not on disk yet, with its whole content; its content is then durable. */
+  createStaged(path: string, content: Uint8Array): Promise<void> {
+    return this.#make(() => createWhole(path, content))
   }
 
   /** Shows other machines that this process is alive. */
@@ -101,6 +100,16 @@ export class Staging {
       if (left.every((entry) => entry === OWNER_FILE)) await rm(this.path, { recursive: true, force: true })
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error // the base directory is gone, and this one with it
+    }
+  }
+
+  async #make<Made>(make: () => Promise<Made>): Promise<Made> {
+    try {
+      return await make()
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error
+      await this.open() // as in `beat`
+      return make()
     }
   }
 

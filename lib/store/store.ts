@@ -1,13 +1,11 @@
 import type { Directories } from '../directories.ts'
-import { remove } from '../durable.ts'
 import { FreeSpace, type Room } from './free-space.ts'
 import type { Layout } from './layout.ts'
 import { probe, type Findings, type Look } from './probe.ts'
-import { Publisher, type Submission } from './publisher.ts'
-import type { Receipt } from './receipt.ts'
+import type { Submission } from './publisher.ts'
+import { PublishingThread, type Published } from './publishing-thread.ts'
 import { Receipts } from './receipts.ts'
 import { Recovery } from './recovery.ts'
-import { Repeats } from './repeats.ts'
 import type { StagedFile } from './staged-file.ts'
 import { Staging } from './staging.ts'
 import { StampClock } from './stamp.ts'
@@ -28,8 +26,7 @@ export class Store {
   readonly #directories: Directories
   readonly #staging: Staging
   readonly #receipts: Receipts
-  readonly #publisher: Publisher
-  readonly #repeats = new Repeats()
+  readonly #publishing: PublishingThread
   readonly #freeSpace: FreeSpace
   readonly #recovery: Recovery
   #recovering: Promise<Recoveries> | undefined
@@ -48,7 +45,7 @@ export class Store {
     this.#staging = staging
     this.#receipts = receipts
     this.#freeSpace = new FreeSpace(layout.basedir, reserveBytes)
-    this.#publisher = new Publisher({ layout, directories, clock, staging, receipts })
+    this.#publishing = new PublishingThread({ basedir: layout.basedir, processName })
     this.#recovery = new Recovery(layout, directories, receipts)
   }
 
@@ -102,18 +99,13 @@ export class Store {
    * Files that are known to be stored already, under the same token and names, are not stored again: then the first
    * receipt is given, and a receipt of its own says that they came again.
    */
-  async publish(submission: Submission): Promise<{ receipt: Receipt; isRepeated: boolean }> {
-    const first = this.#repeats.find(submission)
-    const isRepeated = first !== undefined && (await this.#publisher.isInPlace(first))
-    const receipt = isRepeated ? first : await this.#publisher.publish(submission)
-    if (isRepeated) await this.#publisher.noteRepeat(submission, first)
-    else this.#repeats.remember(submission, receipt)
-    await Promise.allSettled(submission.files.map((file) => remove(file.path))) // their second names are what counts
-    return { receipt, isRepeated }
+  publish(submission: Submission): Promise<Published> {
+    return this.#publishing.publish(submission)
   }
 
   /** Closes what is open, when no submission is under way any more. */
   async close(): Promise<void> {
+    await this.#publishing.close()
     await this.#receipts.close()
     await this.#staging.close()
   }

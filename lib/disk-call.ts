@@ -1,0 +1,12 @@
+import { isMainThread } from 'node:worker_threads'
+
+/**
+ * Makes one kind of call to the disk. The main thread leaves it to the thread pool, so that a disk that hangs holds up
+ * no other request; a thread that only waits for the disk anyway makes it itself, which costs no trip to the pool.
+ */
+export function diskCall<Parameters extends readonly unknown[], Result>(
+  pooled: (...parameters: Parameters) => Promise<Result>,
+  blocking: (...parameters: Parameters) => Result,
+): (...parameters: Parameters) => Promise<Result> {
+  return isMainThread ? pooled : async (...parameters) => blocking(...parameters)
+}

@@ -1,0 +1,125 @@
+import { Worker } from 'node:worker_threads'
+import { tellSync } from '../durable.ts'
+import { HttpError, type ErrorCode } from '../errors.ts'
+import type { Submission } from './publisher.ts'
+import type { Receipt } from './receipt.ts'
+
+/** What became of a submission: its receipt, or the first one where the same files had come before. */
+export interface Published {
+  readonly receipt: Receipt
+  readonly isRepeated: boolean
+}
+
+/** What the thread works with. */
+export interface PublishingParts {
+  readonly basedir: string
+  readonly processName: string
+}
+
+/** What goes to the thread: submissions with their numbers, as many as there are at the time, or the word to end. */
+export type Order = readonly { readonly number: number; readonly submission: Submission }[] | 'close'
+
+/** What comes back: what became of submissions, and how many seconds each sync since the last time took. */
+export interface Told {
+  readonly outcomes: readonly Outcome[]
+  readonly syncSeconds: readonly number[]
+}
+
+/** What became of the submission with this number. */
+export type Outcome = { readonly number: number } & (
+  | { readonly type: 'published'; readonly published: Published }
+  | { readonly type: 'failed'; readonly failure: Failure }
+)
+
+/** An error as it travels between threads: of an error itself all but the text would be lost. */
+export interface Failure {
+  readonly message: string
+  readonly stack: string | undefined
+  /** Of a system error, such as `ENOSPC`. */
+  readonly code: string | undefined
+  /** Of an `HttpError`. */
+  readonly refusal: ErrorCode | undefined
+}
+
+/**
+ * The thread that publishes. A submission takes a dozen short calls to the disk, and a trip to the thread pool costs
+ * more than most of them: this thread makes them itself, and may wait for a disk that hangs while requests are answered.
+ * It begins with the first submission; should it die, those under way fail, and the next one begins another.
+ */
+export class PublishingThread {
+  readonly #parts: PublishingParts
+  readonly #waiting = new Map<number, { resolve: (published: Published) => void; reject: (error: unknown) => void }>()
+  #worker: Worker | undefined
+  #count = 0
+  #gathered: { number: number; submission: Submission }[] = []
+
+  constructor(parts: PublishingParts) {
+    this.#parts = parts
+  }
+
+  /** Publishes a submission; when the promise is fulfilled all of it is durable. What it holds in memory is given away. */
+  publish(submission: Submission): Promise<Published> {
+    return new Promise((resolve, reject) => {
+      const number = this.#count++
+      this.#waiting.set(number, { resolve, reject })
+      this.#gathered.push({ number, submission })
+      if (this.#gathered.length === 1) setImmediate(() => this.#send())
+    })
+  }
+
+  /** Ends the thread, when nothing is being published any more. */
+  async close(): Promise<void> {
+    const worker = this.#worker
+    if (worker === undefined) return
+    const ended = new Promise((resolve) => worker.once('exit', resolve))
+    worker.postMessage('close' satisfies Order)
+    await ended
+  }
+
+  // All that came in one turn of the event loop goes in one message.
+  #send(): void {
+    const gathered = this.#gathered
+    this.#gathered = []
+    const files = gathered.flatMap(({ submission }) => submission.files)
+    try {
+      this.#worker ??= this.#begin()
+      this.#worker.postMessage(gathered satisfies Order, files.flatMap(({ held }) => (held === undefined ? [] : [held.buffer])))
+    } catch (error) {
+      this.#fail(gathered.map(({ number }) => number), error) // the system has no thread to give, for one
+    }
+  }
+
+  #begin(): Worker {
+    const worker = new Worker(new URL('publishing.js', import.meta.url), { workerData: this.#parts }) // as it is in dist/
+    let reason: unknown = new Error('the thread that publishes has ended')
+    worker.on('message', ({ outcomes, syncSeconds }: Told) => {
+      for (const seconds of syncSeconds) tellSync(seconds)
+      for (const outcome of outcomes) this.#settle(outcome)
+    })
+    worker.on('error', (error) => (reason = error))
+    worker.on('exit', () => {
+      this.#worker = undefined
+      this.#fail([...this.#waiting.keys()], reason)
+    })
+    return worker
+  }
+
+  #fail(numbers: readonly number[], reason: unknown): void {
+    for (const number of numbers) {
+      this.#waiting.get(number)?.reject(reason)
+      this.#waiting.delete(number)
+    }
+  }
+
+  #settle(outcome: Outcome): void {
+    const caller = this.#waiting.get(outcome.number)
+    this.#waiting.delete(outcome.number)
+    if (outcome.type === 'published') caller?.resolve(outcome.published)
+    else caller?.reject(toError(outcome.failure))
+  }
+}
+
+function toError({ message, stack, code, refusal }: Failure): Error {
+  const error = Object.assign(new Error(message), { stack, ...(code === undefined ? {} : { code }) })
+  return refusal === undefined ? error : new HttpError(refusal, { cause: error })
+}
