@@ -106,6 +106,15 @@ function runtime(sockets: readonly number[]): Runtime {
     sockets,
     version: readVersion(),
     nodeVersion: process.version,
+    environment: process.env,
+    killGroup: (pid) => {
+      try {
+        process.kill(-pid, 'SIGKILL')
+      } catch (error) {
+        const code = systemCode(error)
+        if (code !== 'ESRCH' && code !== 'EPERM') throw error // it has ended at this moment, or is not ours any more
+      }
+    },
     residentBytes: () => process.memoryUsage.rss(),
     cpuSeconds: () => {
       const { user, system } = process.cpuUsage()

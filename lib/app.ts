@@ -3,12 +3,12 @@ import { stat } from 'node:fs/promises'
 import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
 import { newSecret } from './access/secret.ts'
+import { Alerting } from './alerts/alerting.ts'
 import type { Config } from './config.ts'
-import { findLastSubmission } from './dataset/last-submission.ts'
-import { listProjects } from './dataset/projects.ts'
+import { rememberSubmissions } from './dataset/last-submission.ts'
 import { Directories } from './directories.ts'
 import { observeSyncs } from './durable.ts'
-import { systemCode } from './errors.ts'
+import { systemCode, type HttpError } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
 import { readCertificate } from './http/certificate.ts'
@@ -56,6 +56,9 @@ export interface Runtime {
   readonly cpuSeconds: () => number
   /** Descriptors of listening sockets that were passed to this process; they stand in for host and port. */
   readonly sockets: readonly number[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Ends the processes of a group at once. */
+  readonly killGroup: (pid: number) => void
 }
 
 /** Builds the server and begins to listen. */
@@ -87,6 +90,8 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     room: () => store.knownRoom,
     isReady: () => readiness.wasReady,
   })
+  const { alert: target, silenceHours, studyHours } = config
+  const alerting = new Alerting({ ...runtime, target, silenceHours, studyHours, layout, log, measures, room: () => store.knownRoom })
   const stopObserving = observeSyncs((seconds) => measures.synced(seconds))
   const router = new Router({
     '/': { GET: root },
@@ -110,6 +115,8 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       note(log, answered)
       count(measures, router, answered)
       advise(answered)
+      const { path, error, requestId } = answered
+      if (path === '/submit' && error !== undefined && isOurFault(error)) alerting.noteFailure(error.code, requestId)
     },
     onRefused: (error) => measures.refused(error.code),
   })
@@ -127,7 +134,9 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     every(LOOK_MS, log, 'look for free space failed', () => store.room().then(() => undefined)),
   ]
   void sweep().catch((error: unknown) => log.error('sweep failed', error))
-  void rememberSubmissions(layout, measures).catch((error: unknown) => log.error('look for the last submissions failed', error))
+  void rememberSubmissions(layout, measures)
+    .catch((error: unknown) => log.error('look for the last submissions failed', error))
+    .then(() => alerting.start())
   for (const place of places) log.announceNow(`Listening on ${place}`)
   log.announceNow(`Data goes to ${config.basedir}`)
   if (config.isDevelopment) log.announceNow('Development mode: local callbacks are allowed')
@@ -151,6 +160,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       log.announce('Stopping: uploads under way may finish')
       await server.stop(config.stopSeconds)
       for (const timer of timers) clearInterval(timer)
+      alerting.stop()
       stopObserving()
       measures.close()
       await store.close()
@@ -187,18 +197,14 @@ function every(ms: number, log: Log, failure: string, work: () => Promise<void>)
   return setInterval(run, ms).unref()
 }
 
-// So that a restart does not look like a silence.
-async function rememberSubmissions(layout: Layout, measures: Measures): Promise<void> {
-  for (const project of await listProjects(layout)) {
-    const lastMs = await findLastSubmission(layout, project)
-    if (lastMs !== undefined) measures.sawSubmission(project, lastMs)
-  }
-}
-
 function count(measures: Measures, router: Router, { path, status, milliseconds, error }: Answered): void {
   const route = router.has(path) ? path : '(other)' // any path may be asked for
   measures.answered({ route, status, seconds: milliseconds / 1000 })
   if (error !== undefined) measures.refused(error.code)
+}
+
+function isOurFault({ code }: HttpError): boolean {
+  return code === 'internal' || code === 'unusable_project'
 }
 
 function note(log: Log, { requestId, request, client, path, status, bytes, error }: Answered): void {
@@ -213,7 +219,7 @@ function note(log: Log, { requestId, request, client, path, status, bytes, error
     userAgent: request.headers['user-agent'],
   })
   if (error === undefined) return
-  if (error.code === 'internal' || error.code === 'unusable_project') log.error('failed', error, { request: requestId, code: error.code, path })
+  if (isOurFault(error)) log.error('failed', error, { request: requestId, code: error.code, path })
   else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
 }
 

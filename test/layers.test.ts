@@ -9,7 +9,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['serve.ts']],
   [['lib/app.ts']],
-  [['lib/routes/'], ['lib/commands/']],
+  [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
   [['lib/dataset/']],
   [
     ['lib/http/'],

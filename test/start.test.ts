@@ -65,6 +65,12 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
   [`${PREFIX}MAX_UNKNOWN_BYTES_PER_ADDRESS`]: { values: ['0', '1G'], allowed: 'a whole number from 1 to 1099511627776' },
   [`${PREFIX}IDLE_SECONDS`]: { values: ['0', '3601', '1m'], allowed: 'a whole number from 1 to 3600' },
   [`${PREFIX}LOG_BYTES`]: { values: ['999', '50MiB'], allowed: 'a whole number from 1000 to 1099511627776' },
+  [`${PREFIX}ALERT`]: {
+    values: ['/nowhere/at/all', '/etc/passwd', './here', 'http://', 'mail;', ' '],
+    allowed: 'an http: or https: address, or a program that can be run, by its name or absolute path',
+  },
+  [`${PREFIX}SILENCE_HOURS`]: { values: ['0', '8761', '1.5'], allowed: 'a whole number from 1 to 8760' },
+  [`${PREFIX}STUDY_HOURS`]: { values: ['8-20', '08-08', '24-08', '08-25', '08:00-20:00'], allowed: 'two different hours from 00 to 24, such as 08-20' },
   [`${PREFIX}STOP_SECONDS`]: { values: ['-1', '3601'], allowed: 'a whole number from 0 to 3600' },
 }
 
@@ -76,7 +82,7 @@ test('every setting that refuses anything has its bad values here', () => {
 for (const row of Object.values(SETTINGS)) {
   const { values, allowed } = badValues[row.variable] ?? { values: [], allowed: '' }
   for (const value of values) {
-    const isShown = row.variable !== SETTINGS.token.variable
+    const isShown = row.variable !== SETTINGS.token.variable && row.variable !== SETTINGS.alert.variable
     const shown = isShown ? JSON.stringify(value) : '(its value is not shown)'
     if (value !== '') {
       test(`${row.variable} refuses ${JSON.stringify(value.slice(0, 30))}`, () => {

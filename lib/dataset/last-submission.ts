@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
-import { listDirectory } from './projects.ts'
+import { listDirectory, listProjects } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 
 const MOST_FILES = 16 // the newest: several processes may each write to one
@@ -18,6 +18,14 @@ export async function findLastSubmission(layout: Layout, project: string): Promi
   const moments = await Promise.all(names.map((name) => lastMomentIn(join(directory, name))))
   const known = moments.filter((ms) => ms !== undefined)
   return known.length === 0 ? undefined : Math.max(...known)
+}
+
+/** Tells `memory` when each project had its last submission: a restart must not look like a silence. */
+export async function rememberSubmissions(layout: Layout, memory: { sawSubmission(project: string, atMs: number): void }): Promise<void> {
+  for (const project of await listProjects(layout)) {
+    const lastMs = await findLastSubmission(layout, project)
+    if (lastMs !== undefined) memory.sawSubmission(project, lastMs)
+  }
 }
 
 async function lastMomentIn(path: string): Promise<number | undefined> {

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict'
+import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { runAlertCommand } from '../lib/alerts/alert-command.ts'
+import { postAlert } from '../lib/alerts/alert-post.ts'
+import type { Alert, Notice } from '../lib/alerts/alert.ts'
+import { Alerts } from '../lib/alerts/alerts.ts'
+import { Condition } from '../lib/alerts/condition.ts'
+import { SpaceForecast } from '../lib/alerts/space-forecast.ts'
+import { studyTimeBetween } from '../lib/alerts/study-hours.ts'
+import { after, askToken, request, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { writeZip } from './zip-writer.ts'
+
+const HOUR = 3_600_000
+const DAY = 24 * HOUR
+
+/** A program that keeps what it is told: its input and ALERT, in a file for each time it runs. */
+async function makeProgram(t: TestContext, body = ''): Promise<{ path: string; told: () => Promise<{ json: Record<string, unknown>; environment: string }[]> }> {
+  const directory = await temporaryDirectory(t)
+  const path = join(directory, 'tell')
+  const script = `#!/bin/sh\n${body}\ncat >${directory}/$$.part; env >>${directory}/$$.part; mv ${directory}/$$.part ${directory}/$$.told\n`
+  await writeFile(path, script)
+  await chmod(path, 0o700)
+  const told = async () => {
+    const names = (await readdir(directory)).filter((name) => name.endsWith('.told'))
+    const texts = await Promise.all(names.map((name) => readFile(join(directory, name), 'utf8')))
+    return texts.map((text) => {
+      const [json = '', ...environment] = text.split('\n')
+      return { json: JSON.parse(json) as Record<string, unknown>, environment: environment.join('\n') }
+    })
+  }
+  return { path, told }
+}
+
+const logOf = (server: { basedir: string }, name: string) => readFile(join(server.basedir, 'logs', name), 'utf8').catch(() => '')
+
+test('a submission that fails through our fault is told at once, the next ones are held back, and no secret goes along', async (t) => {
+  const { path, told } = await makeProgram(t)
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_ALERT: path, REPROSCHEMA_BACKEND_LOG_BYTES: '5000000' } })
+  const authToken = await askToken(server, { participant_id: 'p-0042' })
+  await mkdir(join(server.basedir, 'uploads', 'responses'), { recursive: true })
+  await symlink('/nowhere', join(server.basedir, 'uploads', 'responses', 'study'))
+  const refused = await submitForm(server, [['auth_token', authToken], ['file', Buffer.from('x'), 'my-name.wav']])
+  assert.equal(refused.json['code'], 'unusable_project')
+  await until('it is told', async () => (await told()).length === 1)
+  const [first] = await told()
+  assert.deepEqual({ ...first?.json, time: '', host: '', message: '' }, {
+    kind: 'submission_failed', message: '', count: 1, time: '', host: '', code: 'unusable_project', request_id: refused.json['request_id'],
+  })
+  assert.ok(first?.environment.includes(`ALERT=${String(first.json['message'])}\n`), first?.environment)
+  assert.doesNotMatch(first?.environment ?? '', /REPROSCHEMA|0123456789abcdef/)
+  assert.doesNotMatch(JSON.stringify(first), /p-0042|my-name/)
+  for (let count = 0; count < 3; count++) await submitForm(server, [['auth_token', authToken], ['file', Buffer.from('x'), 'a.wav']])
+  await until('all are logged', async () => (await logOf(server, 'error.log')).split(' ERROR failed ').length === 5)
+  assert.equal((await told()).length, 1)
+  assert.match((await request(`${server.url}/metrics`)).text, /^reproschema_backend_alerts_total\{kind="submission_failed",outcome="sent"\} 1$/m)
+  assert.equal(await server.stop(), 0)
+  assert.match(await logOf(server, 'console.log'), / INFO alert sent kind=submission_failed count=1$/m)
+})
+
+test('free space below the reserve is told', async (t) => {
+  const { path, told } = await makeProgram(t)
+  await startServer(t, { env: { REPROSCHEMA_BACKEND_ALERT: path, REPROSCHEMA_BACKEND_RESERVE_BYTES: '1000000000000000' } })
+  await until('it is told', async () => (await told()).length === 1)
+  const json = (await told())[0]?.json ?? {}
+  assert.deepEqual([json['kind'], json['reserve_bytes']], ['low_space', 1_000_000_000_000_000])
+  assert.match(String(json['message']), /^Submissions are refused: \d+ bytes are free, /)
+})
+
+async function writeReceipts(basedir: string, moments: readonly { at: number; name: string; bytes: number }[]): Promise<void> {
+  await mkdir(join(basedir, 'receipts', 'study'), { recursive: true })
+  const lines = moments.map(({ at, name, bytes }, index) => {
+    const stored = `${index}-${name}`
+    const file = { field: 'file', name, stored_as: stored, bytes, sha256: String(index).padStart(64, '0') }
+    const head = { id: String(index).padStart(32, '0'), received_at: new Date(at).toISOString(), project: 'study' }
+    return `${JSON.stringify({ ...head, token_sha256: '0'.repeat(64), fields: [], files: [file], previous: null })}\n`
+  })
+  await writeFile(join(basedir, 'receipts', 'study', '20241101T023615.000000Z-00000000.ndjson'), lines.join(''))
+}
+
+test('a silence is told, also after a restart; a submission ends it', async (t) => {
+  const { path, told } = await makeProgram(t)
+  const basedir = await temporaryDirectory(t)
+  await writeReceipts(basedir, [{ at: Date.now() - 5.5 * HOUR, name: 'a.wav', bytes: 1 }])
+  const env = { REPROSCHEMA_BACKEND_ALERT: path, REPROSCHEMA_BACKEND_SILENCE_HOURS: '5' }
+  const server = await startServer(t, { basedir, env })
+  await until('it is told', async () => (await told()).length === 1)
+  const json = (await told())[0]?.json ?? {}
+  assert.deepEqual([json['kind'], json['hours'], json['message']], ['silence', 5, 'No submission has come for 5 hours of the study.'])
+  assert.equal((await submitForm(server, [['auth_token', await askToken(server)], ['responses', '[1]']])).status, 200)
+  await server.stop()
+  const second = await startServer(t, { basedir, env: { ...env, REPROSCHEMA_BACKEND_RESERVE_BYTES: '1000000000000000' } })
+  await until('something else is told', async () => (await told()).some((each) => each.json['kind'] === 'low_space'))
+  await second.stop()
+  assert.equal((await told()).length, 2)
+})
+
+test('uploads that have been incomplete for an hour are told, and no others', async (t) => {
+  const { path, told } = await makeProgram(t)
+  const basedir = await temporaryDirectory(t)
+  const uuid = (digit: number) => `${String(digit).repeat(8)}-0000-4000-8000-000000000000`
+  const slice = (digit: number, number: number, hoursAgo: number, bytes = 100) => ({
+    at: Date.now() - hoursAgo * HOUR, name: `${uuid(digit)}-p-0042.zip.00${number}`, bytes,
+  })
+  const whole = writeZip([{ name: 'a.txt', content: Buffer.from('a') }])
+  const receipts = [
+    slice(1, 0, 2), slice(1, 2, 2, 50), // a gap
+    slice(2, 0, 2), slice(2, 1, 2, 50), // whole: the last one is smaller
+    slice(3, 0, 2), slice(3, 1, 2), // cut: both are of one size, and the end is not there
+    slice(4, 0, 0.5), slice(4, 2, 0.5), // not for an hour yet
+    slice(5, 1, 23.5), // its first slice may be older than a day
+    slice(6, 0, 2, whole.length), // whole, in one slice
+    { at: Date.now() - 2 * HOUR, name: 'voice.wav', bytes: 1 },
+  ]
+  await writeReceipts(basedir, receipts)
+  const responses = join(basedir, 'uploads', 'responses', 'study')
+  await mkdir(responses, { recursive: true })
+  for (const [index, { name, bytes }] of receipts.entries()) {
+    await writeFile(join(responses, `${index}-${name}`), name.startsWith('6') ? whole : Buffer.alloc(bytes))
+  }
+  const server = await startServer(t, { basedir, env: { REPROSCHEMA_BACKEND_ALERT: path } })
+  await until('it is told', async () => (await told()).length === 1)
+  const json = (await told())[0]?.json ?? {}
+  assert.deepEqual([json['kind'], json['incomplete'], json['projects'], json['uploads']], ['incomplete_upload', 2, ['study'], [uuid(1), uuid(3)]])
+  assert.doesNotMatch(JSON.stringify(json), /p-0042/)
+  assert.equal(await server.stop(), 0)
+})
+
+const failures = [
+  { name: 'fails', body: 'echo the mail server is gone >&2; exit 3', says: /the command ended with 3: the mail server is gone/ },
+  { name: 'is killed', body: 'kill -TERM $$', says: /the command ended with SIGTERM/ },
+]
+for (const { name, body, says } of failures) {
+  test(`an alert whose program ${name} is logged, and delays nothing`, async (t) => {
+    const { path } = await makeProgram(t, body)
+    const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_ALERT: path, REPROSCHEMA_BACKEND_RESERVE_BYTES: '1000000000000000' } })
+    await until('it is logged', async () => says.test(await logOf(server, 'error.log')))
+    assert.match(await logOf(server, 'error.log'), /^\S+ ERROR alert failed kind=low_space count=1 stack=/m)
+    assert.equal(await server.stop(), 0)
+  })
+}
+
+test('a program that is gone when it is needed is logged', async (t) => {
+  const { path } = await makeProgram(t)
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_ALERT: path } })
+  await rm(path)
+  const authToken = await askToken(server)
+  await mkdir(join(server.basedir, 'uploads', 'responses'), { recursive: true })
+  await symlink('/nowhere', join(server.basedir, 'uploads', 'responses', 'study'))
+  await submitForm(server, [['auth_token', authToken], ['responses', '[1]']])
+  await until('it is logged', async () => /alert failed .*ENOENT/.test(await logOf(server, 'error.log')))
+  assert.equal(await server.stop(), 0)
+})
+
+function killGroup(pid: number): void {
+  process.kill(-pid, 'SIGKILL')
+}
+
+test('a program that hangs is killed, with what it started', async (t) => {
+  const directory = await temporaryDirectory(t)
+  const script = `trap '' TERM; sleep 1000 & echo "$$ $!" >${directory}/part; mv ${directory}/part ${directory}/pids; wait`
+  const run = runAlertCommand('{}', { command: ['sh', '-c', script], environment: { PATH: process.env['PATH'] ?? '' }, limitMs: 5000, killGroup })
+  const failed = assert.rejects(run, /had not ended after 5 seconds/)
+  await failed
+  const pids = (await readFile(join(directory, 'pids'), 'utf8')).trim().split(' ').map(Number)
+  for (const pid of pids) await until(`${pid} has ended`, async () => /^State:\s+Z|^$/m.test(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')))
+})
+
+test('a program need not read its input, nor close what it holds open', async () => {
+  const environment = { PATH: process.env['PATH'] ?? '' }
+  await runAlertCommand('x'.repeat(10_000_000), { command: ['true'], environment, limitMs: 60_000, killGroup })
+  await runAlertCommand('', { command: ['sh', '-c', 'sleep 30 & exit 0'], environment, limitMs: 20_000, killGroup })
+})
+
+async function listen(t: TestContext, answer: (request: IncomingMessage, response: ServerResponse, body: string) => void): Promise<string> {
+  const server = createServer((incoming, response) => {
+    let body = ''
+    incoming.setEncoding('utf8').on('data', (text: string) => (body += text))
+    incoming.on('end', () => answer(incoming, response, body))
+  }).listen(0, '127.0.0.1')
+  after(t, () => {
+    server.closeAllConnections()
+    server.close()
+  })
+  await once(server, 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+test('an address gets a POST of JSON', async (t) => {
+  const bodies: string[] = []
+  const url = await listen(t, (incoming, response, body) => {
+    bodies.push(`${incoming.method} ${incoming.url} ${incoming.headers['content-type']} ${body}`)
+    response.end()
+  })
+  const env = { REPROSCHEMA_BACKEND_ALERT: `${url}/hook?secret=1`, REPROSCHEMA_BACKEND_RESERVE_BYTES: '1000000000000000' }
+  const server = await startServer(t, { env })
+  await until('it is told', () => bodies.length === 1)
+  const [, json = ''] = /^POST \/hook\?secret=1 application\/json (.*)$/.exec(bodies[0] ?? '') ?? []
+  assert.equal((JSON.parse(json) as Record<string, unknown>)['kind'], 'low_space')
+  assert.equal(await server.stop(), 0)
+})
+
+test('an address that answers with an error, with another address, or not at all is a failure, in bounded time', async (t) => {
+  const url = await listen(t, (incoming, response) => {
+    if (incoming.url === '/error') response.writeHead(500).end()
+    if (incoming.url === '/redirect') response.writeHead(302, { Location: 'http://127.0.0.1:1/' }).end()
+  })
+  await assert.rejects(postAlert('{}', { url: `${url}/error`, limitMs: 60_000 }), /answered 500/)
+  await assert.rejects(postAlert('{}', { url: `${url}/redirect`, limitMs: 60_000 }))
+  await assert.rejects(postAlert('{}', { url: `${url}/silence`, limitMs: 500 }), /timeout/)
+})
+
+test('each kind is sent once in a while; those held back are told together, with their count', async () => {
+  const sent: Notice[] = []
+  const alerts = new Alerts({ send: async (notice) => void sent.push(notice), pauseMs: 300, onOutcome: () => undefined })
+  const alert = (kind: Alert['kind'], message: string): Alert => ({ kind, message, facts: {} })
+  for (const message of ['a', 'b', 'c']) alerts.raise(alert('submission_failed', message))
+  alerts.raise(alert('silence', 'd'))
+  const seen = () => sent.map(({ kind, message, count }) => `${kind} ${message} ${count}`)
+  assert.deepEqual(seen(), ['submission_failed a 1', 'silence d 1'])
+  await until('the others are told', () => sent.length === 3)
+  assert.equal(seen()[2], 'submission_failed c 2')
+  alerts.close()
+})
+
+test('what lasts is told when it begins, and again after a while', () => {
+  const condition = new Condition(10)
+  const rows = [[false, 0, false], [true, 1, true], [true, 10, false], [true, 11, true], [false, 12, false], [true, 13, true]] as const
+  for (const [holds, nowMs, isDue] of rows) assert.equal(condition.isDue(holds, nowMs), isDue, String(nowMs))
+})
+
+const at = (text: string) => new Date(text).getTime() // local time
+const spans = [
+  { name: 'a day has 24 hours', from: '2024-11-04T10:00', to: '2024-11-05T10:00', hours: { from: 0, to: 24 }, expected: 24 },
+  { name: 'a night does not count', from: '2024-11-04T19:30', to: '2024-11-05T09:30', hours: { from: 8, to: 20 }, expected: 2 },
+  { name: 'a night may be what counts', from: '2024-11-04T12:00', to: '2024-11-05T12:00', hours: { from: 20, to: 4 }, expected: 8 },
+  { name: 'the hours of a night count after midnight', from: '2024-11-05T01:00', to: '2024-11-05T03:00', hours: { from: 20, to: 4 }, expected: 2 },
+  { name: 'the hours until midnight', from: '2024-11-04T22:00', to: '2024-11-05T02:00', hours: { from: 20, to: 0 }, expected: 2 },
+  { name: 'nothing is before its time', from: '2024-11-04T01:00', to: '2024-11-04T07:00', hours: { from: 8, to: 20 }, expected: 0 },
+  { name: 'weeks', from: '2024-11-04T00:00', to: '2024-11-18T00:00', hours: { from: 8, to: 20 }, expected: 168 },
+  { name: 'a clock that was set back', from: '2024-11-04T12:00', to: '2024-11-04T10:00', hours: { from: 8, to: 20 }, expected: 0 },
+]
+for (const { name, from, to, hours, expected } of spans) {
+  test(`the time of a study: ${name}`, () => assert.equal(studyTimeBetween(at(from), at(to), hours) / HOUR, expected))
+}
+
+const courses = [
+  { name: 'a minute is too little to know', samples: [[100, 0], [50, HOUR / 60]], expected: undefined },
+  { name: 'ten a day leave four days for 40', samples: [[60, 0], [55, DAY / 2], [50, DAY]], reserve: 10, expected: 4 * DAY },
+  { name: 'what grows is never full', samples: [[50, 0], [60, DAY]], expected: undefined },
+  { name: 'what stays is never full', samples: [[50, 0], [50, DAY]], expected: undefined },
+  { name: 'what is below the reserve has reached it', samples: [[50, 0], [5, DAY]], reserve: 10, expected: 0 },
+  { name: 'older than two days does not count', samples: [[1000, 0], [60, DAY], [50, 2 * DAY], [40, 3 * DAY]], expected: 4 * DAY },
+] as const
+for (const { name, samples, expected, ...rest } of courses) {
+  test(`the forecast of free space: ${name}`, () => {
+    const forecast = new SpaceForecast()
+    for (const [freeBytes, atMs] of samples) forecast.add(freeBytes, atMs)
+    assert.equal(forecast.reaches('reserve' in rest ? rest.reserve : 0), expected)
+  })
+}
