@@ -58,4 +58,12 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
       run: async (args, output) => (await import('./tokens.ts')).tokens(args, output),
     },
   ],
+  [
+    'links',
+    {
+      usage: 'PROJECT --ui URL (--participants FILE | --count N) [--minutes 43200] [--html] [--basedir DIRECTORY]',
+      description: 'issues one auth token for each participant and prints their links, as CSV or as a page with QR codes',
+      run: async (args, output) => (await import('./links.ts')).links(args, output),
+    },
+  ],
 ])

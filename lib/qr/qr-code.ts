@@ -3,7 +3,10 @@ import { drawSymbol } from './symbol.ts'
 
 const QUIET_MODULES = 4 // ISO/IEC 18004 §6.3.8
 
-/** Draws text as a QR code, an SVG element of square shape, with its quiet zone. Throws a `RangeError` above 2331 bytes. */
+/** The longest text that a QR code of level M holds, in bytes (ISO/IEC 18004 table 7). */
+export const MAX_TEXT_BYTES = 2331
+
+/** Draws text as a QR code, an SVG element of square shape, with its quiet zone. Throws a `RangeError` above `MAX_TEXT_BYTES`. */
 export function formatQrCode(text: string): string {
   const modules = drawSymbol(encodeCodewords(Buffer.from(text)))
   const size = modules.length + 2 * QUIET_MODULES
