@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test from 'node:test'
 import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
 import {
   ADMIN_TOKEN,
   askToken,
-  countSockets,
   listFiles,
   listUploads,
   needs,
@@ -22,6 +20,7 @@ import {
   type Running,
 } from './harness.ts'
 import { injectInto, numberOf, startTraced, type Call } from './trace.ts'
+import { fileStart, submitHead, Wire } from './wire.ts'
 
 const TWO: readonly Entry[] = [
   ['f', Buffer.from('one'), 'a.wav'],
@@ -210,33 +209,26 @@ test('a disk that is full is 507, and works again when there is room', async (t)
   }
 })
 
+const LIMIT = 64
+
 test('a server that runs out of descriptors refuses, and recovers', async (t) => {
   if (!needs(t, 'prlimit', 'util-linux')) return
-  const server = await startServer(t, { through: ['prlimit', '--nofile=64'] })
+  const server = await startServer(t, { through: ['prlimit', `--nofile=${LIMIT}`] })
   const authToken = await askToken(server)
-  const sockets: Socket[] = []
-  const received: string[] = []
-  const open = () => {
-    const socket = connect(server.port, '127.0.0.1').on('error', () => undefined)
-    socket.on('data', (chunk) => received.push(chunk.toString('latin1')))
-    socket.write(
-      `POST /submit HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${authToken}\r\n` +
-        'Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n' +
-        '--b\r\nContent-Disposition: form-data; name="f"; filename="slow.wav"\r\n\r\n',
-    )
-    sockets.push(socket)
+  const descriptors = async () => (await readdir(`/proc/${server.process.pid}/fd`)).length
+  const wires: Wire[] = []
+  while ((await descriptors()) + wires.length < LIMIT + 10) { // more than it can have, by what it may close meanwhile too
+    const wire = await Wire.open(server.port)
+    await wire.write(submitHead('Content-Length: 1000000', `Authorization: Bearer ${authToken}`, 'Expect: 100-continue'))
+    await wire.answers(1) // its token has been read, which takes a descriptor for a moment
+    wires.push(wire)
   }
-  // At its limit the server closes what it cannot accept, and a token that is being read takes a descriptor too: how many
-  // of the first connections stay is chance. Others follow until those that stay need more files than it can open.
-  const before = await countSockets(server)
-  await until('connections have taken most descriptors', async () => {
-    for (let count = 0; count < 20; count++) open()
-    return (await countSockets(server)) >= before + 30
-  })
-  for (const socket of sockets) socket.write(Buffer.alloc(300_000)) // now each needs a file
-  await until('it refuses', () => /HTTP\/1\.1 503 [^]*"code":"too_busy"/.test(received.join('')))
-  assert.deepEqual([...new Set(received.join('').match(/HTTP\/1\.1 \d+/g))], ['HTTP/1.1 503'])
-  for (const socket of sockets) socket.destroy()
+  for (const wire of wires) await wire.write(Buffer.concat([fileStart(), Buffer.alloc(900_000)])) // now each needs a file
+  const received = () => wires.map((wire) => wire.received).join('')
+  await until('it refuses', () => /HTTP\/1\.1 503 [^]*"code":"too_busy"/.test(received()))
+  await until('it has files as well', async () => (await listStaged(server.basedir)).length > 0)
+  assert.deepEqual([...new Set(received().match(/HTTP\/1\.1 \d+/g))], ['HTTP/1.1 100', 'HTTP/1.1 503'])
+  for (const wire of wires) wire.socket.destroy()
   // While it still works off what those sockets sent it may refuse more, or not take a connection: a client tries again.
   await checkKept(server.basedir, await submitAgain(server, authToken))
   await until('nothing is left in staging', async () => (await listStaged(server.basedir)).length === 0)
