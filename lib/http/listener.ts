@@ -49,7 +49,7 @@ export class Listener {
       this.#server = createServer(options)
       this.#server.on('connection', (socket) => onConnection(socket, this.#isUnix))
     } else {
-      const secure = { ...options, ...tlsOptions(certificate), handshakeTimeout: HANDSHAKE_SECONDS * 1000, allowHalfOpen: true }
+      const secure = { ...options, ...tlsOptions(certificate), handshakeTimeout: HANDSHAKE_SECONDS * 1000 }
       this.#server = createSecureServer(secure)
       this.#server.on('connection', (socket) => this.#shake(socket, maxHandshakes))
       this.#server.on('secureConnection', (socket: Socket) => {
