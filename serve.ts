@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { startApp, type App, type Runtime } from './lib/app.ts'
 import { COMMANDS } from './lib/commands/commands.ts'
 import { formatHelp } from './lib/commands/help.ts'
@@ -25,7 +26,7 @@ await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
   const [command = 'serve', ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
-  if (rest.includes('--help') || command === 'help') return print(formatHelp())
+  if (rest.includes('--help') || command === 'help') return print(formatHelp(programName()))
   if (rest.includes('--version')) return print(readVersion())
   try {
     if (command === 'serve') return await serve(rest)
@@ -135,6 +136,12 @@ function output(): Output {
 function fail(exitCode: number, lines: readonly string[]): void {
   for (const line of lines) process.stderr.write(`${line}\n`)
   process.exitCode = exitCode
+}
+
+// Installed, it is called by the name of the package.
+function programName(): string {
+  const name = basename(process.argv[1] ?? '')
+  return name === 'serve.js' ? 'node dist/serve.js' : name
 }
 
 function readVersion(): string {

@@ -2,11 +2,13 @@ import type { Setting } from '../settings/setting.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { COMMANDS } from './commands.ts'
 
-const PROGRAM = 'node dist/serve.js'
 const SERVE = 'receives the submissions of study apps and keeps them below the base directory'
 
-/** Formats what `--help` prints. */
-export function formatHelp(): string {
+/**
+ * Formats what `--help` prints.
+ * @param program the program as it was called
+ */
+export function formatHelp(program: string): string {
   const rows = Object.values(SETTINGS).map((row: Setting<unknown>) => ({
     left: row.flag === undefined ? `(${row.variable})` : `--${row.flag} ${row.placeholder} (${row.variable})`,
     right: `${row.description} [${row.fallback}]`,
@@ -14,8 +16,8 @@ export function formatHelp(): string {
   const commands = [...COMMANDS]
   const width = Math.max('serve'.length, ...commands.map(([name]) => name.length))
   return [
-    `Usage: ${PROGRAM} [serve] [OPTIONS]`,
-    ...commands.map(([name, { usage }]) => `       ${PROGRAM} ${name} ${usage}`),
+    `Usage: ${program} [serve] [OPTIONS]`,
+    ...commands.map(([name, { usage }]) => `       ${program} ${name} ${usage}`),
     '',
     ...[['serve', SERVE] as const, ...commands.map(([name, { description }]) => [name, description] as const)].map(
       ([name, description]) => `${name.padEnd(width)}  ${description}`,
