@@ -126,6 +126,10 @@ async function checkEverything(t: TestContext, scene: Scene, host: string, base:
   await t.test('the server answers', async () => {
     assert.deepEqual((await ask(`${url}/`)).json, { hello: 'world' })
   })
+  await t.test('metrics are not for the public', async () => {
+    assert.equal((await ask(`${url}/metrics`, '--header', `Authorization: Bearer ${ADMIN_TOKEN}`)).status, 404)
+    assert.doesNotMatch(await readFile(join(scene.server.basedir, 'logs', 'access.log'), 'utf8'), /metrics/)
+  })
   for (const version of ['--http1.1', '--http2']) {
     await t.test(`60 MB arrive, with ${version}`, async () => {
       const answer = await ask(version, `${url}/submit`, '--form', `file=@${large};filename=${version}.wav`, '--form', `auth_token=${authToken}`)

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { SETTINGS } from '../lib/settings/settings.ts'
+import { after, needs, temporaryDirectory, until } from './harness.ts'
+
+const ROOT = resolve(import.meta.dirname, '..')
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const CHAPTER = /^## Install on a VM\n([^]*?)^## /m.exec(README)?.[1] ?? ''
+const [INSTALL = '', UPGRADE = '', BACK_UP = '', MOVE = ''] = CHAPTER.split(/^### .*\n/m)
+
+function linesOf(text: string): string[] {
+  return [...text.matchAll(/^```console\n([^]*?)^```$/gm)].flatMap(([, block = '']) => block.trim().split('\n'))
+}
+
+test('the chapter installs with at most 15 commands', () => {
+  const lines = linesOf(INSTALL)
+  assert.ok(lines.length >= 5 && lines.length <= 15, String(lines.length))
+})
+
+test('the chapter names the package by its version, the files of deploy/, and settings that exist', () => {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+  const versions = [...CHAPTER.matchAll(/reproschema-backend-(.*?)\.tgz/g)].map((match) => match[1])
+  assert.deepEqual(new Set(versions), new Set([version]))
+  const table = [...CHAPTER.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''))
+  assert.ok(table.length >= 6, table.join())
+  for (const file of table) assert.ok(existsSync(join(ROOT, 'deploy', file)), file)
+  const known = Object.values(SETTINGS).map((row) => row.variable)
+  for (const [name] of CHAPTER.matchAll(/REPROSCHEMA_BACKEND_[A-Z_]+[A-Z]/g)) assert.ok(known.some((each) => each.startsWith(name)), name)
+})
+
+// What belongs to the machine is set aside: `apt-get`, `systemctl` and `scp` are noted, and its directories lie in another
+// place. All else is run as it stands: npm, the commands of the server, sed, install, rsync.
+test('the commands of the chapter do what it says', async (t) => {
+  if (!needs(t, 'rsync', 'rsync') || !needs(t, 'caddy', 'caddy')) return
+  const machine = await prepareMachine(t)
+  const { root, run } = machine
+  const lines = linesOf(INSTALL)
+  const startAt = lines.findIndex((line) => line.startsWith('systemctl enable'))
+  const [pack = '', copy = '', ...others] = lines.slice(0, startAt)
+  assert.deepEqual([pack, copy.split(' ')[0]], ['npm ci && npm pack', 'scp'])
+  run(['npm pack --ignore-scripts', ...others]) // dist/ is there, and is being used
+
+  const token = join(root, 'etc/reproschema-backend/admin-token')
+  assert.equal((statSync(token).mode & 0o777).toString(8), '600')
+  assert.match(readFileSync(token, 'utf8'), /^[0-9a-f]{32}\n$/)
+  for (const file of ['settings', 'admin-token']) assert.ok(existsSync(join(root, 'etc/reproschema-backend', file)), file)
+  assert.ok(existsSync(join(root, 'etc/systemd/system/reproschema-backend.service.d/network.conf')), 'the drop-in is there')
+  const url = await serveAsUnit(t, machine)
+  const deploy = join(root, 'usr/local/lib/node_modules/reproschema-backend/deploy')
+  const rest = lines.slice(startAt).map((line) => line.replace(/https:\/\/study\.example\.org|http:\/\/localhost:8000/, url))
+  run(rest, deploy)
+  assert.deepEqual(machine.noted('systemctl'), ['enable --now reproschema-backend.socket reproschema-backend.service', 'reload caddy'])
+  const caddyfile = readFileSync(join(root, 'etc/caddy/Caddyfile'), 'utf8')
+  assert.match(caddyfile, /^study\.example\.org \{$/m)
+  assert.doesNotMatch(caddyfile, /lab\.example\.org/)
+  const valid = spawnSync('caddy', ['validate', '--adapter', 'caddyfile', '--config', join(root, 'etc/caddy/Caddyfile')], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', HOME: root } })
+  assert.equal(valid.status, 0, valid.stderr)
+
+  await t.test('upgrade', () => {
+    run(linesOf(UPGRADE))
+    assert.equal(machine.noted('systemctl').at(-1), 'restart reproschema-backend.service')
+  })
+  await t.test('back up', () => {
+    run([...linesOf(BACK_UP), 'reproschema-backend verify --basedir /srv/study'])
+    assert.ok(BACK_UP.includes('`reproschema-backend verify --basedir /srv/study`'), BACK_UP)
+  })
+  await t.test('move', () => {
+    const old = join(root, 'old')
+    spawnSync('cp', ['-a', join(root, 'etc'), join(root, 'var'), join(root, 'old')])
+    spawnSync('rm', ['-r', join(root, 'etc/reproschema-backend'), join(root, 'var/lib/reproschema-backend')])
+    run(linesOf(MOVE).map((line) => line.replaceAll('root@old.example.org:', old)))
+    assert.equal(readFileSync(token, 'utf8'), readFileSync(join(old, 'etc/reproschema-backend/admin-token'), 'utf8'))
+  })
+})
+
+interface Machine {
+  readonly root: string
+  readonly environment: Readonly<Record<string, string>>
+  /** Runs lines of the README and throws where one fails. */
+  readonly run: (lines: readonly string[], cwd?: string) => void
+  /** What a program that is set aside was called with. */
+  readonly noted: (program: string) => string[]
+}
+
+async function prepareMachine(t: TestContext): Promise<Machine> {
+  const root = realpathSync(await temporaryDirectory(t))
+  for (const directory of ['etc/systemd/system', 'etc/caddy', 'var/lib', 'usr/local/bin', 'stubs', 'clone', 'old']) mkdirSync(join(root, directory), { recursive: true })
+  for (const program of ['apt-get', 'systemctl', 'scp']) {
+    writeFileSync(join(root, 'stubs', program), `#!/bin/sh\necho "$*" >> ${root}/${program}.noted\n`)
+    chmodSync(join(root, 'stubs', program), 0o755)
+  }
+  for (const name of ['package.json', 'README.md', 'dist', 'deploy']) await cp(join(ROOT, name), join(root, 'clone', name), { recursive: true })
+  const environment = {
+    PATH: `${root}/stubs:${root}/usr/local/bin:${process.env['PATH'] ?? ''}`,
+    HOME: root,
+    npm_config_prefix: join(root, 'usr/local'),
+    npm_config_registry: 'http://127.0.0.1:9/', // nobody answers there
+    npm_config_offline: 'true',
+    npm_config_update_notifier: 'false',
+  }
+  const run = (lines: readonly string[], cwd = join(root, 'clone')) => {
+    const script = lines.join('\n').replaceAll('root@backup.example.org:', '').replaceAll(/(?<![\w./])\/(etc|var\/lib|srv)\//g, `${root}/$1/`)
+    const { status, stdout, stderr } = spawnSync('bash', ['-euxc', script], { cwd, encoding: 'utf8', env: environment })
+    assert.equal(status, 0, `${stdout}\n${stderr}`)
+  }
+  const noted = (program: string) => readFileSync(join(root, `${program}.noted`), 'utf8').trim().split('\n')
+  return { root, environment, run, noted }
+}
+
+/** Starts what `ExecStart` names with the environment that the unit sets, and gives the address. */
+async function serveAsUnit(t: TestContext, { root, environment }: Machine): Promise<string> {
+  const unit = readFileSync(join(root, 'etc/systemd/system/reproschema-backend.service'), 'utf8')
+  const paths = (text: string) => text.replaceAll('%S', join(root, 'var/lib')).replaceAll('%d', join(root, 'etc/reproschema-backend'))
+  const settings = Object.fromEntries([...unit.matchAll(/^Environment=(\w+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, paths(value)]))
+  const [command = '', ...args] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
+  const child = spawn(command, args, { cwd: root, env: { ...environment, ...settings, HOST: '127.0.0.1', PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  after(t, () => child.kill('SIGKILL'))
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
+  await until('it listens', () => /^Listening on (.*)$/m.test(output))
+  assert.doesNotMatch(output, /TOKEN=/)
+  return /^Listening on (.*)$/m.exec(output)?.[1] ?? ''
+}
