@@ -20,6 +20,7 @@ export class Staging {
   readonly #directories: Directories
   readonly #self: Owner = describeSelf()
   readonly path: string
+  readonly #gathered = { bytes: 0 }
   #count = 0
 
   /** @param name the name of this process, `<start>-<8 hex digits>` */
@@ -46,7 +47,7 @@ export class Staging {
 
   /** Begins a file; nothing is on disk until bytes have gathered. */
   stage(): StagedFile {
-    return new StagedFile(this.newPath('.part'), (path) => this.create(path))
+    return new StagedFile(this.newPath('.part'), this.#gathered, (path) => this.create(path))
   }
 
   /** Creates a file, readable by its owner only. */
