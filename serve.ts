@@ -5,14 +5,17 @@ import { startApp, type App, type Runtime } from './lib/app.ts'
 import { COMMANDS } from './lib/commands/commands.ts'
 import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
-import { ConfigError, readConfig } from './lib/config.ts'
+import { ConfigError, readConfig, type Config } from './lib/config.ts'
 import { systemCode } from './lib/errors.ts'
 import { takePassedSockets } from './lib/http/activation.ts'
 import { CertificateError } from './lib/http/certificate.ts'
 import { LineWriter } from './lib/line-writer.ts'
+import { WorkerEndedError } from './lib/workers/ended.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
+const LISTENING = new Set<unknown>(['listen', 'bind', 'getaddrinfo']) // system calls of a server that begins to listen
+const NO_SOCKETS = 'Sockets of systemd and several processes cannot be used together: set REPROSCHEMA_BACKEND_WORKERS to 1, or leave the .socket unit out.'
 const SAME_REQUEST_MS = 1000 // Ctrl-C reaches us from the terminal, and once more from npm
 
 process.umask(0o077)
@@ -42,13 +45,13 @@ async function main(args: readonly string[]): Promise<void> {
 
 async function serve(args: readonly string[]): Promise<void> {
   const config = readConfig(args, process.env)
+  if (config.workers > 1 && (await isWorker())) return work(config)
+  if (config.workers > 1 && sockets.length > 0) throw new ConfigError([NO_SOCKETS])
   try {
-    const starting = startApp(config, runtime(sockets))
+    const starting = config.workers > 1 ? startWorkers(config, args) : startApp(config, runtime(sockets))
     heedSignals(starting) // before it says that it listens
     stopOnSignal(starting)
-    const app = await starting
-    process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
-    process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
+    outlast(await starting)
   } catch (error) {
     fail(EXIT_FAILURE, [describeFailedStart(error, config)])
   }
@@ -63,6 +66,27 @@ function heedSignals(starting: Promise<App>): void {
     })
   on('SIGHUP', (app) => app.reload())
   on('SIGUSR2', (app) => app.reopen())
+}
+
+// One process needs no code for several: it is loaded only where they are asked for.
+async function isWorker(): Promise<boolean> {
+  return (await import('./lib/workers/worker.ts')).isWorker()
+}
+
+async function startWorkers(config: Config, args: readonly string[]): Promise<App> {
+  return (await import('./lib/workers/primary.ts')).startWorkers(config, args, runtime([]).print)
+}
+
+// The signals of a terminal or of systemd come to every process: the primary decides, and tells the workers.
+async function work(config: Config): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => undefined)
+  await (await import('./lib/workers/worker.ts')).work(config, runtime([]), { onStarted: outlast, exit: (code) => process.exit(code) })
+}
+
+// One request that goes wrong in a way that nobody foresaw must not end the others.
+function outlast(app: App): void {
+  process.on('unhandledRejection', (error) => app.log.error('unhandled rejection', error))
+  process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
 }
 
 function stopOnSignal(starting: Promise<App>): void {
@@ -93,7 +117,8 @@ function describeFailedStart(error: unknown, config: { host: string; port: numbe
   const reason = error instanceof Error ? error.message : String(error)
   if (error instanceof CertificateError) return reason
   if (code === 'EADDRINUSE') return `Port ${config.port} on ${config.host} is taken by another program. Set PORT or --port to a free one.`
-  if (error instanceof Error && 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'getaddrinfo')) {
+  if (error instanceof WorkerEndedError) return `The server cannot start: ${reason}.`
+  if (error instanceof Error && 'syscall' in error && LISTENING.has(error.syscall)) {
     if (sockets.length > 0) return `Cannot listen on the sockets that were passed in (LISTEN_FDS=${sockets.length}): ${reason}`
     return `Cannot listen on ${config.host} port ${config.port}: ${reason}`
   }

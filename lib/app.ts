@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
 import { newSecret } from './access/secret.ts'
@@ -8,7 +7,7 @@ import type { Config } from './config.ts'
 import { rememberSubmissions } from './dataset/last-submission.ts'
 import { Directories } from './directories.ts'
 import { observeSyncs } from './durable.ts'
-import { systemCode, type HttpError } from './errors.ts'
+import type { HttpError } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
 import { readCertificate } from './http/certificate.ts'
@@ -17,6 +16,7 @@ import type { Endpoint } from './http/listener.ts'
 import { TrustedProxies } from './http/proxies.ts'
 import { Router } from './http/router.ts'
 import { HttpServer } from './http/server.ts'
+import type { Relay } from './log-relay.ts'
 import { Log } from './log.ts'
 import { Measures } from './metrics/measures.ts'
 import { Allowance } from './routes/allowance.ts'
@@ -26,6 +26,7 @@ import { register } from './routes/register.ts'
 import { root } from './routes/root.ts'
 import { submit } from './routes/submit.ts'
 import { token } from './routes/token.ts'
+import { makeBasedir } from './store/basedir.ts'
 import { Layout } from './store/layout.ts'
 import { Store } from './store/store.ts'
 
@@ -42,6 +43,8 @@ export interface App {
   reopen(): Promise<void>
   /** Takes in what may have changed outside while the server runs: the log files, and the certificate. What cannot be read stays as it was. */
   reload(): Promise<void>
+  /** What was announced when it began to listen. */
+  readonly announced: readonly string[]
   /** Stops taking connections, waits for what is under way, and closes everything. */
   stop(): Promise<void>
 }
@@ -59,6 +62,8 @@ export interface Runtime {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Ends the processes of a group at once. */
   readonly killGroup: (pid: number) => void
+  /** Takes the lines of the logs, where this is one of several processes and another writes them. */
+  readonly relay?: Relay
 }
 
 /** Builds the server and begins to listen. */
@@ -67,11 +72,13 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const certificate = tlsCert === '' ? undefined : await readCertificate(tlsCert, tlsKey)
   const layout = new Layout(config.basedir)
   const directories = new Directories()
-  if (!(await isDirectory(config.basedir))) await directories.ensure(config.basedir)
-  for (const directory of [layout.logs, layout.tokens, layout.clients]) await directories.ensure(directory)
+  await makeBasedir(layout, directories)
+  for (const directory of [layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
-  const log = new Log({ directory: layout.logs, print: runtime.print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })
+  const { print, relay } = runtime
+  const isVerbose = config.isDevelopment || config.isLogPrinted
+  const log = new Log({ directory: layout.logs, print, isVerbose, limitBytes: config.logBytes, adminToken, relay })
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
@@ -137,13 +144,17 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   void rememberSubmissions(layout, measures)
     .catch((error: unknown) => log.error('look for the last submissions failed', error))
     .then(() => alerting.start())
-  for (const place of places) log.announceNow(`Listening on ${place}`)
-  log.announceNow(`Data goes to ${config.basedir}`)
-  if (config.isDevelopment) log.announceNow('Development mode: local callbacks are allowed')
+  const announced = [
+    ...places.map((place) => `Listening on ${place}`),
+    `Data goes to ${config.basedir}`,
+    ...(config.isDevelopment ? ['Development mode: local callbacks are allowed'] : []),
+  ]
+  for (const line of announced) log.announceNow(line)
   if (fixedToken === undefined) log.announceForGood(`TOKEN=${adminToken}`)
 
   return {
     log,
+    announced,
     reopen: () => log.reopen(),
     async reload() {
       await log.reopen()
@@ -167,16 +178,6 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       log.announce('Stopped')
       await log.close()
     },
-  }
-}
-
-// The base directory may be a link, as the lab wishes; nothing below it may.
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory()
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    throw error
   }
 }
 

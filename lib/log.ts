@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { LogFile } from './log-file.ts'
+import { RelayedFile, type LogName, type LogSink, type Relay } from './log-relay.ts'
 
 /** What is said beside an event: never a token, never an answer, never a participant's words. */
 export type LogFields = Readonly<Record<string, string | number | undefined>>
@@ -27,20 +28,25 @@ export interface LogParts {
   readonly limitBytes: number
   /** What no line of a request may show, whatever it looks like. */
   readonly adminToken: string
+  /** Takes every line, where another process writes the files; that one announces, and this one does not. */
+  readonly relay?: Relay | undefined
 }
 
 /** The server's logs: `console.log` for events, `access.log` for requests, `error.log` for what we did wrong. */
 export class Log {
-  readonly #console: LogFile
-  readonly #access: LogFile
-  readonly #error: LogFile
+  readonly #console: LogSink
+  readonly #access: LogSink
+  readonly #error: LogSink
   readonly #parts: LogParts
 
   constructor(parts: LogParts) {
-    const fileOf = (name: string) => new LogFile({ path: join(parts.directory, name), limitBytes: parts.limitBytes })
-    this.#console = fileOf('console.log')
-    this.#access = fileOf('access.log')
-    this.#error = fileOf('error.log')
+    const { directory, relay, limitBytes } = parts
+    const open = (name: LogName) => {
+      return relay === undefined ? new LogFile({ path: join(directory, `${name}.log`), limitBytes }) : new RelayedFile(name, relay)
+    }
+    this.#console = open('console')
+    this.#access = open('access')
+    this.#error = open('error')
     this.#parts = parts
   }
 
@@ -51,6 +57,7 @@ export class Log {
 
   /** Says something to whoever starts the server, as it stands; it is in the file before it is printed. */
   announceNow(line: string): void {
+    if (this.#parts.relay !== undefined) return
     this.#console.appendNow(line)
     this.#parts.print(line)
   }
@@ -63,6 +70,7 @@ export class Log {
 
   /** Says something to whoever started the server, as it stands. */
   announce(line: string): void {
+    if (this.#parts.relay !== undefined) return
     this.#console.append(line)
     this.#parts.print(line)
   }
@@ -94,6 +102,12 @@ export class Log {
   /** Opens the files by their names again, for a program that has moved them away. */
   async reopen(): Promise<void> {
     await Promise.all([this.#console.reopen(), this.#access.reopen(), this.#error.reopen()])
+  }
+
+  /** Appends a line that another process has written for this one's files. */
+  append(name: LogName, line: string): void {
+    const files = { console: this.#console, access: this.#access, error: this.#error }
+    files[name].append(line)
   }
 
   /** Writes what is waiting. */

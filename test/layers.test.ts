@@ -8,6 +8,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 // From the top: a file imports from its own part, and from the rows below it. The parts of a row never meet.
 const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['serve.ts']],
+  [['lib/workers/']],
   [['lib/app.ts']],
   [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
   [['lib/dataset/']],
@@ -24,7 +25,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/qr/'],
     ['lib/config.ts'],
     ['lib/line-writer.ts'],
-    ['lib/log.ts', 'lib/log-file.ts'],
+    ['lib/log.ts', 'lib/log-file.ts', 'lib/log-relay.ts'],
   ],
   [['lib/directories.ts']],
   [['lib/durable.ts'], ['lib/settings/']],

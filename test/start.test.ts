@@ -72,6 +72,7 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
   [`${PREFIX}SILENCE_HOURS`]: { values: ['0', '8761', '1.5'], allowed: 'a whole number from 1 to 8760' },
   [`${PREFIX}STUDY_HOURS`]: { values: ['8-20', '08-08', '24-08', '08-25', '08:00-20:00'], allowed: 'two different hours from 00 to 24, such as 08-20' },
   [`${PREFIX}STOP_SECONDS`]: { values: ['-1', '3601'], allowed: 'a whole number from 0 to 3600' },
+  [`${PREFIX}WORKERS`]: { values: ['0', '65', '-1', 'many'], allowed: 'a whole number from 1 to 64' },
 }
 
 test('every setting that refuses anything has its bad values here', () => {

@@ -3,6 +3,7 @@ import { ACCESS } from './access.ts'
 import { LIMITS } from './limits.ts'
 import { LISTENING } from './listening.ts'
 import { OBSERVATION } from './observation.ts'
+import { PROCESSES } from './processes.ts'
 import { setting } from './setting.ts'
 
 /** Every setting there is. The help, the README and the checks of the start all come from here. */
@@ -21,6 +22,7 @@ export const SETTINGS = {
   ...ACCESS,
   ...LIMITS,
   ...OBSERVATION,
+  ...PROCESSES,
   isDevelopment: setting({
     variable: 'DEV8dac6d02a913',
     placeholder: '1',

@@ -1,0 +1,36 @@
+import type { LogName } from '../log-relay.ts'
+
+/** What the primary process tells a worker. The admin token travels here alone: never in arguments or an environment. */
+export type ToWorker = { readonly type: 'start'; readonly adminToken: string } | { readonly type: 'reload' } | { readonly type: 'stop' }
+
+/** What a worker tells the primary process; `here` says that it can be told something now. */
+export type FromWorker =
+  | { readonly type: 'here' }
+  | { readonly type: 'started'; readonly announced: readonly string[] }
+  | { readonly type: 'failed'; readonly failure: Failure }
+  | { readonly type: 'log'; readonly name: LogName; readonly line: string }
+  | { readonly type: 'print'; readonly line: string }
+  | { readonly type: 'stopped' }
+
+/** An error on its way from one process to another. */
+export interface Failure {
+  readonly message: string
+  readonly code: string | undefined
+  readonly syscall: string | undefined
+}
+
+/** Describes an error for the other process. */
+export function formatFailure(error: unknown): Failure {
+  if (!(error instanceof Error)) return { message: String(error), code: undefined, syscall: undefined }
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown }
+  return { message: error.message, code: textOf(code), syscall: textOf(syscall) }
+}
+
+/** Makes an error of what the other process described. */
+export function parseFailure({ message, code, syscall }: Failure): Error {
+  return Object.assign(new Error(message), code === undefined ? {} : { code }, syscall === undefined ? {} : { syscall })
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
