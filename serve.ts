@@ -155,7 +155,7 @@ function print(line: string): void {
 
 function output(): Output {
   const showProgress = (line: string) => process.stderr.write(`\r\u001b[K${line}`) // ECMA-48 8.3.41: erase to the end of the line
-  return { print, showProgress: process.stderr.isTTY ? showProgress : undefined, environment: process.env }
+  return { print, showProgress: process.stderr.isTTY ? showProgress : undefined, environment: process.env, nodeVersion: process.version }
 }
 
 function fail(exitCode: number, lines: readonly string[]): void {

@@ -11,7 +11,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['lib/workers/']],
   [['lib/app.ts']],
   [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
-  [['lib/dataset/']],
+  [['lib/dataset/'], ['lib/doctor/']],
   [
     ['lib/http/'],
     ['lib/multipart/'],

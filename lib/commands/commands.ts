@@ -43,6 +43,14 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
     },
   ],
   [
+    'doctor',
+    {
+      usage: '[--url https://study.example.org/vb] [--slow-seconds 70] [OPTIONS]',
+      description: 'checks configuration, base directory and machine, and from outside the way of a participant; exit code 1 if anything failed',
+      run: async (args, output) => (await import('./doctor.ts')).doctor(args, output),
+    },
+  ],
+  [
     'token',
     {
       usage: '--project P [--minutes 90] [--participant X] [--basedir DIRECTORY]',

@@ -1,0 +1,144 @@
+import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { createWhole, putInPlace, syncDirectory } from '../durable.ts'
+import { systemCode } from '../errors.ts'
+import { findStats } from '../identity.ts'
+import type { Layout } from '../store/layout.ts'
+import { failed, ok, warning, type Finding } from './finding.ts'
+
+const GiB = 1024 ** 3
+const FEW_INODES = 10_000
+const READABLE_BY_OTHERS = 0o077
+const OWNER_RIGHTS = 0o700
+
+// statfs(2), linux/magic.h: what is good, and what is not, for files that are to stay.
+const FILE_SYSTEMS: ReadonlyMap<number, { name: string; warning?: string }> = new Map([
+  [0xef53, { name: 'ext4' }],
+  [0x58465342, { name: 'xfs' }],
+  [0x9123683e, { name: 'btrfs' }],
+  [0x2fc12fc1, { name: 'zfs' }],
+  [0xf2f52010, { name: 'f2fs' }],
+  [0x6969, { name: 'nfs' }],
+  [0x00c36400, { name: 'ceph' }],
+  [0x01021994, { name: 'tmpfs', warning: 'what is in memory is lost with the power' }],
+  [0x794c7630, { name: 'overlayfs', warning: 'the layer of a container is lost with it' }],
+  [0x4d44, { name: 'vfat', warning: 'it has no hard links and no owners' }],
+  [0xff534d42, { name: 'cifs', warning: 'its links and syncs depend on a server of another kind' }],
+  [0xfe534d42, { name: 'smb', warning: 'its links and syncs depend on a server of another kind' }],
+])
+
+/**
+ * Looks at the base directory: whose it is, who may read it, its file system, its room, and whether what a submission
+ * does works in it.
+ * @param id of this examination, in the names of what it makes and removes
+ */
+export async function examineBasedir(layout: Layout, reserveBytes: number | undefined, id: string): Promise<Finding[]> {
+  try {
+    if (!(await stat(layout.basedir)).isDirectory()) throw new Error('it is no directory')
+    await readdir(layout.responses)
+  } catch (error) {
+    const says = `${layout.basedir} cannot be used: ${systemCode(error) ?? String(error)}`
+    const change = systemCode(error) === 'EACCES' ? 'run doctor as root, or as the user that runs the server' : 'start the server once, or give the right --basedir'
+    return [failed('base directory', says, change)]
+  }
+  return [...(await examineOwners(layout)), ...(await examineFileSystem(layout, reserveBytes)), await tryStoring(layout, id)]
+}
+
+async function examineOwners(layout: Layout): Promise<Finding[]> {
+  const owner = await stat(layout.basedir)
+  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs]
+  const files = (await Promise.all([layout.tokens, layout.clients, layout.logs].map(pathsIn))).flat()
+  const [others, open, closed]: [string[], string[], string[]] = [[], [], []]
+  for (const path of [layout.basedir, ...directories, ...files]) {
+    const found = path === layout.basedir ? await stat(path, { bigint: true }) : await findStats(path)
+    if (found === undefined) continue
+    const mode = Number(found.mode)
+    if (Number(found.uid) !== owner.uid) others.push(path)
+    if (found.isDirectory() && (mode & OWNER_RIGHTS) !== OWNER_RIGHTS) closed.push(path)
+    if (path !== layout.basedir && (mode & READABLE_BY_OTHERS) !== 0) open.push(path)
+  }
+  const owned = `${owner.uid}:${owner.gid}`
+  return [
+    others.length === 0
+      ? ok('owner', `all of ${layout.basedir} belongs to user ${owner.uid}`)
+      : failed('owner', `${first(others)} belongs to another user than ${layout.basedir}`, `chown -R ${owned} ${layout.basedir}`),
+    closed.length > 0
+      ? failed('modes', `the server may not read and write ${first(closed)}`, `chmod u+rwx ${closed.join(' ')}`)
+      : open.length > 0
+        ? warning('modes', `other users of this machine may read ${first(open)}`, `chmod -R go= ${layout.basedir}`)
+        : ok('modes', 'only the server may read what it keeps'),
+  ]
+}
+
+function first(paths: readonly string[]): string {
+  return paths.length === 1 ? String(paths[0]) : `${paths[0]} and ${paths.length - 1} more`
+}
+
+async function pathsIn(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).map((entry) => join(directory, entry))
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return [] // not there, or not for us: the directory itself is looked at too
+  }
+}
+
+async function examineFileSystem(layout: Layout, reserve: number | undefined): Promise<Finding[]> {
+  const { type, bavail, blocks, bsize, files, ffree } = await statfs(layout.basedir)
+  const known = FILE_SYSTEMS.get(type)
+  const name = known?.name ?? `of type 0x${type.toString(16)}`
+  const [freeBytes, reserveBytes] = [bavail * bsize, reserve ?? Math.min(GiB, 0.05 * blocks * bsize)]
+  const room = `${toGiB(freeBytes)} are free, ${toGiB(reserveBytes)} are kept in reserve`
+  const more = 'move the base directory to a larger disk, or set a smaller REPROSCHEMA_BACKEND_RESERVE_BYTES'
+  const isFew = files > 0 && ffree < FEW_INODES
+  return [
+    known?.warning === undefined ? ok('file system', name) : warning('file system', `${name}: ${known.warning}`, 'put the base directory on ext4 or xfs'),
+    freeBytes < reserveBytes
+      ? failed('free space', `${room}: uploads are refused`, more)
+      : freeBytes < 2 * reserveBytes
+        ? warning('free space', room, more)
+        : ok('free space', room),
+    isFew ? failed('inodes', `only ${ffree} are free`, 'move the base directory to a file system with more') : ok('inodes', files === 0 ? 'as many as there is room for' : `${ffree} are free`),
+  ]
+}
+
+function toGiB(bytes: number): string {
+  return `${(bytes / GiB).toFixed(1)} GiB`
+}
+
+// As a submission is stored: written and synced in staging, linked to its final name, which no other may take.
+async function tryStoring(layout: Layout, id: string): Promise<Finding> {
+  const [from, to] = [join(layout.staging, id), join(layout.responses, id)]
+  try {
+    await mkdir(from, OWNER_RIGHTS)
+    await mkdir(to, OWNER_RIGHTS)
+    for (const name of ['one', 'other']) await createWhole(join(from, name), `${name}\n`)
+    await putInPlace(join(from, 'one'), join(to, 'stored'))
+    await syncDirectory(to)
+    const isExclusive = await putInPlace(join(from, 'other'), join(to, 'stored')).then(
+      () => false,
+      (error: unknown) => systemCode(error) === 'EEXIST',
+    )
+    if (!isExclusive) return failed('storing', 'a link replaced a file that was there', 'put the base directory on ext4 or xfs')
+    return ok('storing', 'write, fsync and link work from uploads/staging to uploads/responses')
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === undefined) throw error
+    return failed('storing', STORING[code]?.says ?? String(error), STORING[code]?.change)
+  } finally {
+    for (const path of [from, to]) await Promise.allSettled([rm(path, { recursive: true, force: true })])
+  }
+}
+
+const NO_LINKS = { says: 'this file system has no hard links', change: 'put the base directory on ext4 or xfs' }
+const STORING: Readonly<Record<string, { says: string; change: string } | undefined>> = {
+  EXDEV: { says: 'uploads/staging and uploads/responses are on different file systems', change: 'mount one file system for all of the base directory' },
+  EPERM: NO_LINKS,
+  ENOTSUP: NO_LINKS,
+  EOPNOTSUPP: NO_LINKS,
+  ENOSYS: NO_LINKS,
+  EROFS: { says: 'the file system is mounted read-only', change: 'mount -o remount,rw; systemd: ReadWritePaths=' },
+  EACCES: { says: 'this user may not write there', change: 'run doctor as root, or as the user that runs the server' },
+  ENOSPC: { says: 'the disk is full', change: 'make room' },
+  EDQUOT: { says: 'the quota is used up', change: 'raise it' },
+}
