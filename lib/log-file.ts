@@ -74,7 +74,7 @@ export class LogFile {
     }
   }
 
-  /** Opens the file by its name again, and writes what is waiting: one that was moved away gets no further line. */
+  /** Begins a file anew where it was moved away, without waiting for its next line. */
   async reopen(): Promise<void> {
     this.#isReopening = this.#handle !== undefined // what was never opened needs no file yet
     await this.#writing.run()
@@ -94,7 +94,6 @@ export class LogFile {
     this.#isReopening = false
     if (lines.length === 0 && !isReopening) return
     try {
-      if (isReopening) await this.#close()
       const handle = await this.#open()
       const warning = `${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`
       await writeWhole(handle, [Buffer.from(this.#lost > 0 ? warning : ''), Buffer.from(lines.join(''))])
