@@ -47,8 +47,8 @@ function breakZip({ name, content }: Sent): Sent {
   return { name, content: Buffer.concat([content.subarray(0, -400), Buffer.alloc(378), content.subarray(-22)]) }
 }
 
-function voice(uid: string): Sitting {
-  const sitting = openApp(uid)
+function voice(uid: string, id: string = randomUUID()): Sitting {
+  const sitting = { ...openApp(uid), id }
   answer(sitting, 'voice', { say: makeWav(800), mood: 3 })
   return sitting
 }
@@ -438,7 +438,80 @@ const choices: Case[] = [
   },
 ]
 
+const APART = (id: string) => `uploads of other participants name the same session, ${id}; each participant's were kept apart`
+
+const shared: Case[] = [
+  {
+    name: 'whoever sends the session of another gets nothing of it, and changes nothing in it',
+    act: async ({ token, send }) => {
+      const sitting = voice('')
+      const thief = voice('', sitting.id)
+      await send(await token('owner'), [activityUpload(sitting, 0), ...slice(finalZip(sitting), SLICE)])
+      await send(await token('thief'), slice(finalZip(thief), SLICE))
+      return ({ row, exported, attention }) => {
+        for (const [participant, each] of [['owner', sitting], ['thief', thief]] as const) {
+          const id = `${sitting.id}-of-${participant}`
+          assert.deepEqual([row(id)['participant'], row(id)['state'], row(id)['conflicts']], [participant, 'complete', APART(sitting.id)])
+          assert.deepEqual(attention(id)?.conflicts, [APART(sitting.id)])
+          const names = exported.files.filter((path) => path.startsWith(`audio/${participant}/`)).map((path) => path.split('/').at(-1))
+          assert.deepEqual(names, recordingsOf(each).map((recording) => recording.name))
+          assert.ok(exported.files.includes(`archives/${id}.zip`))
+        }
+      }
+    },
+  },
+  {
+    name: 'an app that gives every page load one identifier does not make two participants of one token the same',
+    act: async ({ token, send }) => {
+      const clinic = await token()
+      const sittings = ['const-a', 'const-b'].map((uid) => voice(uid, 'constant'))
+      for (const sitting of sittings) await send(clinic, [activityUpload(sitting, 0), ...slice(finalZip(sitting), SLICE)])
+      const nobody = voice('', 'constant')
+      await send(clinic, slice(finalZip(nobody), SLICE))
+      return ({ row, exported }) => {
+        for (const sitting of sittings) {
+          const id = `constant-of-${sitting.uid}`
+          assert.deepEqual([row(id)['participant'], row(id)['responses'], row(id)['recordings']], [sitting.uid, '2', '1'])
+          assert.ok(exported.files.includes(`audio/${sitting.uid}/${id}/${recordingsOf(sitting)[0]?.name}`))
+        }
+        assert.deepEqual([row('constant-of-nobody')['participant'], row('constant-of-nobody')['recordings']], ['', '1'])
+      }
+    },
+  },
+  {
+    name: 'uploads of one participant stay one session, also where only some of them say whose they are',
+    act: async ({ token, send }) => {
+      const [known, clinic] = [await token('stay'), await token()]
+      const sitting = voice('stay-uid')
+      answer(sitting, 'more', { mood: 4 })
+      await send(known, [activityUpload(sitting, 0)])
+      await send(clinic, [activityUpload(sitting, 1)])
+      await send(clinic, slice(finalZip({ ...sitting, uid: '' }), SLICE))
+      return ({ row }) => {
+        assert.deepEqual([row(sitting.id)['participant'], row(sitting.id)['responses']], ['stay', '3'])
+        assert.equal(row(sitting.id)['conflicts'], 'token: stay; file name: stay-uid')
+      }
+    },
+  },
+  {
+    name: 'a zip of several sessions does not change what a participant sent alone',
+    act: async ({ token, send }) => {
+      const [own, other] = [voice(''), voice('')]
+      await send(await token('mixed-own'), slice(finalZip(own), SLICE))
+      const forged = { ...own, activities: own.activities.map((activity) => ({ ...activity, given: activity.given.map((each) => ({ ...each, elements: withValue(each.elements, 'forged') })) })) }
+      await send(await token('mixed-other'), slice(mix('', [other, forged]), SLICE))
+      return ({ row, exported }) => {
+        assert.equal(row(own.id)['participant'], 'mixed-own')
+        assert.ok(!exported.responses.some((each) => each['session'] === own.id && each['value'] === 'forged'))
+        assert.match(row(own.id)['conflicts'] ?? '', /2 answers differs under one @id/)
+        assert.equal(row(other.id)['participant'], 'mixed-other')
+      }
+    },
+  },
+]
+
 for (const { name, cases } of [
+  { name: 'uploads of several participants that name one session', cases: shared },
   { name: 'of a slice that came more than once the copy is taken that makes the zip whole', cases: choices },
   { name: 'an upload of several sessions', cases: mixtures },
   { name: 'answers that differ under one @id', cases: differences },

@@ -77,7 +77,7 @@ class SessionExport {
       if (inspected.type === 'whole') {
         const ranges = rangesOf(upload.slices, inspected.leftoverBytes, this.#directory)
         const shares = splitBySession(await withSource(ranges, readUploadContent))
-        const content = shares.find(({ isPart, sessions }) => !isPart || sessions[0] === this.#session.id)
+        const content = shares.find(({ isPart, sessions }) => !isPart || sessions[0] === this.#session.givenId)
         if (content !== undefined) uploads.push({ inspected, ranges, content })
         continue
       }

@@ -1,6 +1,7 @@
 import { Adoption } from './adoption.ts'
 import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { findMissing } from './missing.ts'
+import { isMixed, splitByOwner } from './ownership.ts'
 import { claim, decideParticipant } from './participant.ts'
 import { arrivalsOf, sendersOf } from './upload.ts'
 
@@ -10,9 +11,14 @@ const UNSPLIT = 'has answers of several sessions and some that name none; all of
 
 /** Everything that one participant sent in one sitting. */
 export interface Session {
-  /** `wasAttributedTo.@id` of its answers; `upload-<uuid>` for an upload that names no session and fits none. */
+  /**
+   * `wasAttributedTo.@id` of its answers, with `-of-<participant>` where uploads of several participants name it;
+   * `upload-<uuid>` for an upload that names no session and fits none.
+   */
   readonly id: string
-  /** The best source of answers first: whole sessions, the last one first; then activities in the order of their arrival. */
+  /** `wasAttributedTo.@id` of its answers; undefined where they name none. */
+  readonly givenId: string | undefined
+  /** The best source of answers first: whole sessions, the last one first, and those that are not of this session alone after them; then activities in the order of their arrival. */
   readonly uploads: readonly Inspected[]
   readonly participant: string | undefined
   /** Everybody whom a token, a file name or an answer names. */
@@ -27,26 +33,22 @@ export interface Session {
 
 /** Puts uploads to their sessions, in the order of the sessions' first arrivals. */
 export function groupSessions(inspected: readonly Inspected[]): Session[] {
-  const groups = new Map<string, Inspected[]>()
-  const add = (id: string, upload: Inspected) => {
-    const uploads = groups.get(id) ?? []
-    groups.set(id, uploads)
-    uploads.push(upload)
-  }
+  const given = new Map<string, Inspected[]>()
   const unread: Inspected[] = []
   for (const each of inspected) {
     const shares = sharesOf(each)
     if (shares.length === 0) unread.push(each)
-    for (const [id, share] of shares) add(id, share)
+    for (const [id, share] of shares) add(given, id, share)
   }
+  const { groups, givenIds } = nameOwned(given)
   const adoption = new Adoption(groups)
   const adopted = new Set<Inspected>()
   for (const each of unread) {
     const id = adoption.find(each)
     if (id !== undefined) adopted.add(each)
-    add(id ?? newId(each, groups), each)
+    add(groups, id ?? freeId(`upload-${each.upload.uuid}`, groups), each)
   }
-  const sessions = [...groups].map(([id, uploads]) => toSession(id, uploads, adopted))
+  const sessions = [...groups].map(([id, uploads]) => toSession({ id, givenId: givenIds.get(id) }, uploads, adopted))
   return sessions.toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
 }
 
@@ -58,14 +60,40 @@ function sharesOf(inspected: Inspected): (readonly [string, Inspected])[] {
   })
 }
 
-function newId({ upload }: Inspected, groups: ReadonlyMap<string, unknown>): string {
-  const id = `upload-${upload.uuid}`
+function add(groups: Map<string, Inspected[]>, id: string, upload: Inspected): void {
+  const uploads = groups.get(id) ?? []
+  groups.set(id, uploads)
+  uploads.push(upload)
+}
+
+// A session of one participant keeps its name, whatever the names of others are made to look like.
+function nameOwned(given: ReadonlyMap<string, readonly Inspected[]>): { groups: Map<string, Inspected[]>; givenIds: Map<string, string> } {
+  const groups = new Map<string, Inspected[]>()
+  const givenIds = new Map<string, string>()
+  const shared: (readonly [string, ReturnType<typeof splitByOwner>])[] = []
+  for (const [id, uploads] of given) {
+    const owned = splitByOwner(uploads)
+    if (owned.length > 1) shared.push([id, owned])
+    else groups.set(id, [...uploads])
+    givenIds.set(id, id)
+  }
+  for (const [givenId, owned] of shared) {
+    for (const { owner, uploads } of owned) {
+      const id = freeId(owner === undefined ? `${givenId}-of-nobody` : `${givenId}-of-${owner}`, groups)
+      groups.set(id, [...uploads])
+      givenIds.set(id, givenId)
+    }
+  }
+  return { groups, givenIds }
+}
+
+function freeId(id: string, groups: ReadonlyMap<string, unknown>): string {
   let free = id
   for (let copy = 2; groups.has(free); copy++) free = `${id}-${copy}`
   return free
 }
 
-function toSession(id: string, unsorted: readonly Inspected[], adopted: ReadonlySet<Inspected>): Session {
+function toSession({ id, givenId }: Pick<Session, 'id' | 'givenId'>, unsorted: readonly Inspected[], adopted: ReadonlySet<Inspected>): Session {
   const uploads = unsorted.toSorted(byWorth)
   const arrivals = uploads.flatMap(({ upload }) => arrivalsOf(upload))
   const moments = arrivals.map(({ submission }) => submission.receivedAt).toSorted()
@@ -79,11 +107,13 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
   const { participant, conflict } = decideParticipant(claims)
   return {
     id,
+    givenId,
     uploads,
     participant,
     claimed: claim([...claims.tokens, ...claims.uids, ...claims.answers]),
     conflicts: [
       ...(conflict === undefined ? [] : [conflict]),
+      ...(givenId === undefined || givenId === id ? [] : [`uploads of other participants name the same session, ${givenId}; each participant's were kept apart`]),
       ...uploads.filter((each) => adopted.has(each)).map(({ upload }) => `upload ${upload.uuid} ${ADOPTED}`),
       ...uploads.filter(isMixed).map((each) => `upload ${each.upload.uuid} ${findingsOf(each)?.isPart === true ? SPLIT : UNSPLIT}`),
     ],
@@ -94,13 +124,9 @@ function toSession(id: string, unsorted: readonly Inspected[], adopted: Readonly
   }
 }
 
-function isMixed(inspected: Inspected): boolean {
-  const findings = findingsOf(inspected)
-  return findings !== undefined && (findings.isPart || findings.sessions.length > 1)
-}
-
 function byWorth(a: Inspected, b: Inspected): number {
   if (isFinal(a) !== isFinal(b)) return isFinal(a) ? -1 : 1
+  if (isFinal(a) && isMixed(a) !== isMixed(b)) return isMixed(a) ? 1 : -1 // it may be another participant's
   const order = compare(lastArrival(a), lastArrival(b)) || compare(a.upload.uuid, b.upload.uuid)
   return isFinal(a) ? -order : order
 }
