@@ -8,8 +8,8 @@ import { createServer as createPlainServer } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { after, askToken, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
+import { asOtherUser, OTHER_USER } from './other-user.ts'
 
-const OTHER_USER = 54_321 // an id that nothing on a machine of ours has
 
 interface Examined {
   readonly status: number | null
@@ -116,10 +116,10 @@ test('`doctor` finds a token that belongs to another user', async (t) => {
 })
 
 test('`doctor` tells a user who may not look so', async (t) => {
-  if (process.getuid?.() !== 0) return t.skip('only root can become another user')
-  if (!needs(t, 'setpriv', 'util-linux')) return
+  const through = await asOtherUser(t)
+  if (through === undefined) return
   const server = await startServer(t)
-  const examined = await examine(server.basedir, [], {}, ['setpriv', `--reuid=${OTHER_USER}`, '--clear-groups'])
+  const examined = await examine(server.basedir, [], {}, through)
   assert.equal(examined.status, 1)
   assert.match(examined.stdout, /^FAILED {3}base directory: .*EACCES\. Change: run doctor as root, or as the user that runs the server$/m)
 })

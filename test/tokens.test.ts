@@ -5,10 +5,10 @@ import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { askToken, listFiles, needs, PROGRAM, readReceipts, request, runProgram, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { asOtherUser, OTHER_USER } from './other-user.ts'
 import { formBody, submitHead, Wire } from './wire.ts'
 
 const DAY_MS = 24 * 3600 * 1000
-const OTHER_USER = 54_321 // an id that nothing on a machine of ours has
 
 const digitsOf = (authToken: string) => createHash('sha256').update(authToken).digest('hex')
 
@@ -90,11 +90,10 @@ test('`token` prints when the file and its name are durable', async (t) => {
 })
 
 test('a token that root issues belongs to the user of the tokens directory, whose server takes it', async (t) => {
-  if (process.getuid?.() !== 0) return t.skip('only root can give a file to another user')
-  if (!needs(t, 'setpriv', 'util-linux')) return
+  const through = await asOtherUser(t)
+  if (through === undefined) return
   const basedir = await temporaryDirectory(t)
   await chown(basedir, OTHER_USER, OTHER_USER)
-  const through = ['setpriv', `--reuid=${OTHER_USER}`, `--regid=${OTHER_USER}`, '--clear-groups']
   const server = await startServer(t, { basedir, through })
   const authToken = issue(basedir, '--project=study')
   const { uid, gid, mode } = await stat(join(basedir, 'tokens', `${digitsOf(authToken)}.json`))
@@ -105,12 +104,11 @@ test('a token that root issues belongs to the user of the tokens directory, whos
 })
 
 test('a user whose directory it is not is told who may', async (t) => {
-  if (process.getuid?.() !== 0) return t.skip('only root can become another user')
-  if (!needs(t, 'setpriv', 'util-linux')) return
+  const through = await asOtherUser(t)
+  if (through === undefined) return
   const basedir = await makeBasedir(t)
   await chmod(basedir, 0o755)
-  const command = [process.execPath, PROGRAM, 'token', '--project=study', `--basedir=${basedir}`]
-  const { status, stdout, stderr } = spawnSync('setpriv', [`--reuid=${OTHER_USER}`, '--clear-groups', ...command], { encoding: 'utf8' })
+  const { status, stdout, stderr } = runProgram(['token', '--project=study', `--basedir=${basedir}`], {}, basedir, through)
   assert.deepEqual([status, stdout], [2, ''])
   assert.match(stderr, /^\S+\/tokens is not for this user\. Run the command as root, or as the user that runs the server\.\n$/)
   assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
