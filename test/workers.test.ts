@@ -270,7 +270,7 @@ test('a bad number of workers is refused', () => {
 test('an alert on silence with several processes is refused with a sentence', () => {
   const { status, stderr } = runProgram(['--workers=2', '--silence-hours=24'])
   assert.equal(status, 2)
-  assert.match(stderr, /^REPROSCHEMA_BACKEND_SILENCE_HOURS needs one process, .*: set REPROSCHEMA_BACKEND_WORKERS to 1\.\n$/)
+  assert.match(stderr, /^REPROSCHEMA_BACKEND_SILENCE_HOURS is for one worker alone, .*: set REPROSCHEMA_BACKEND_WORKERS to 1\.\n$/)
 })
 
 test('sockets of systemd with several processes are refused with a sentence', async (t) => {
