@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'node:test'
+import type { Worker } from 'node:worker_threads'
 import type { Submission } from '../lib/store/publisher.ts'
 import type { PublishingParts } from '../lib/store/publishing-thread.ts'
-import { temporaryDirectory } from './harness.ts'
+import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
+import { askToken, startServer, submitForm, temporaryDirectory, type Entry } from './harness.ts'
 
 // From dist/: a thread of its own runs JavaScript only.
 const built = new URL('../dist/lib/store/publishing-thread.js', import.meta.url).href
 const { PublishingThread } = (await import(built)) as typeof import('../lib/store/publishing-thread.ts')
+const nothingLeft = async () => undefined
 const PROCESS = '20241101T120000.000000Z-0123abcd'
 
 function submissionOf(basedir: string, text: string): Submission {
@@ -22,7 +25,7 @@ function submissionOf(basedir: string, text: string): Submission {
 
 test('a file that is held in memory is stored as it was, one that was stored before is a repeat', async (t) => {
   const basedir = await temporaryDirectory(t)
-  const publishing = new PublishingThread({ basedir, processName: PROCESS })
+  const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   const { receipt, isRepeated } = await publishing.publish(submissionOf(basedir, 'voice'))
   assert.equal(isRepeated, false)
@@ -33,7 +36,7 @@ test('a file that is held in memory is stored as it was, one that was stored bef
 
 test('an error comes from the thread with its code', async (t) => {
   const basedir = await temporaryDirectory(t)
-  const publishing = new PublishingThread({ basedir: join(basedir, 'plain'), processName: PROCESS })
+  const publishing = new PublishingThread({ basedir: join(basedir, 'plain'), processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   await mkdir(join(basedir, 'plain', 'uploads', 'responses'), { recursive: true })
   await assert.rejects(publishing.publish({ ...submissionOf(basedir, 'voice'), project: '../out' }), /not the name of a project/)
@@ -44,7 +47,7 @@ test('an error comes from the thread with its code', async (t) => {
 
 test('a submission that does not reach the thread whole fails, and the next does not', async (t) => {
   const basedir = await temporaryDirectory(t)
-  const publishing = new PublishingThread({ basedir, processName: PROCESS })
+  const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   const spent = submissionOf(basedir, 'voice')
   await publishing.publish(spent)
@@ -54,7 +57,7 @@ test('a submission that does not reach the thread whole fails, and the next does
 
 test('a thread that dies fails what it had, and the next submission begins another', async (t) => {
   const basedir = await temporaryDirectory(t)
-  const publishing = new PublishingThread({} as PublishingParts) // it ends as soon as it has begun
+  const publishing = new PublishingThread({} as PublishingParts, nothingLeft) // it ends as soon as it has begun
   for (let count = 0; count < 2; count++) {
     const submissions = ['a', 'b'].map((text) => publishing.publish(submissionOf(basedir, text)))
     const outcomes = await Promise.allSettled(submissions)
@@ -62,3 +65,53 @@ test('a thread that dies fails what it had, and the next submission begins anoth
   }
   await publishing.close()
 })
+
+test('a submission that comes as a thread dies goes to the next one', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
+  t.after(() => publishing.close())
+  const begun = new Promise<Worker>((resolve) => process.once('worker', resolve))
+  await publishing.publish(submissionOf(basedir, 'first'))
+  const worker = await begun
+  const late = new Promise((resolve, reject) => {
+    worker.prependOnceListener('exit', () => publishing.publish(submissionOf(basedir, 'late')).then(resolve, reject))
+  })
+  await worker.terminate()
+  await late
+})
+
+// Loaded into the thread before its own code: it ends there, once, as where memory runs out.
+const formatDeath = (name: string, mark: string) => `
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
+const { linkSync } = fs
+fs.linkSync = (from, to) => {
+  if (to.endsWith(${JSON.stringify(name)}) && !fs.existsSync(${JSON.stringify(mark)})) {
+    fs.writeFileSync(${JSON.stringify(mark)}, '')
+    process.exit(1)
+  }
+  linkSync(from, to)
+}
+if (!isMainThread) syncBuiltinESMExports()
+`
+
+for (const name of ['-a.wav', '-b.wav']) {
+  test(`a thread that dies before it links ${name} leaves no part of a submission`, async (t) => {
+    const directory = await temporaryDirectory(t)
+    const death = join(directory, 'death.mjs')
+    await writeFile(death, formatDeath(name, join(directory, 'died')))
+    const server = await startServer(t, { env: { NODE_OPTIONS: `--import ${death}` } })
+    const authToken = await askToken(server)
+    const entries: Entry[] = [['auth_token', authToken], ['f', Buffer.from('one'), 'a.wav'], ['f', Buffer.from('two'), 'b.wav']]
+    assert.equal((await submitForm(server, entries)).status, 500)
+    const names = (await listProject(server.basedir, 'study')).map((stored) => stored.replace(/^.*Z-/, ''))
+    assert.deepEqual(names, ['a.wav', 'b.wav'], 'as after a crash: completed from its note')
+    assert.equal((await checkReceipts(server.basedir, 'study')).length, 1)
+    assert.deepEqual(await listStaged(server.basedir), [])
+    await checkKept(server.basedir, await submitForm(server, entries))
+    assert.equal((await checkReceipts(server.basedir, 'study')).length, 2)
+    assert.deepEqual(await listStaged(server.basedir), [])
+    assert.equal(await server.stop(), 0)
+  })
+}

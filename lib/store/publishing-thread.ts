@@ -41,34 +41,44 @@ export interface Failure {
   readonly refusal: ErrorCode | undefined
 }
 
+/** Who waits for a submission to be published. */
+interface Caller {
+  readonly resolve: (published: Published) => void
+  readonly reject: (error: unknown) => void
+}
+
 /**
  * The thread that publishes. A submission takes a dozen short calls to the disk, and a trip to the thread pool costs
  * more than most of them: this thread makes them itself, and may wait for a disk that hangs while requests are answered.
- * It begins with the first submission; should it die, those under way fail, and the next one begins another.
+ * It begins with the first submission. Should it die, those under way fail, once what they had begun is settled as after
+ * a crash of the process, and the next one begins another.
  */
 export class PublishingThread {
   readonly #parts: PublishingParts
-  readonly #waiting = new Map<number, { resolve: (published: Published) => void; reject: (error: unknown) => void }>()
+  readonly #settleLeft: () => Promise<void>
+  readonly #waiting = new Map<number, Caller>() // those that were sent to the thread
   #worker: Worker | undefined
+  #burial: Promise<void> | undefined
   #count = 0
-  #gathered: { number: number; submission: Submission }[] = []
+  #gathered: { number: number; submission: Submission; caller: Caller }[] = []
 
-  constructor(parts: PublishingParts) {
+  /** @param settleLeft completes what a thread that died had begun; its staged files are there until that has ended */
+  constructor(parts: PublishingParts, settleLeft: () => Promise<void>) {
     this.#parts = parts
+    this.#settleLeft = settleLeft
   }
 
   /** Publishes a submission; when the promise is fulfilled all of it is durable. What it holds in memory is given away. */
   publish(submission: Submission): Promise<Published> {
     return new Promise((resolve, reject) => {
-      const number = this.#count++
-      this.#waiting.set(number, { resolve, reject })
-      this.#gathered.push({ number, submission })
+      this.#gathered.push({ number: this.#count++, submission, caller: { resolve, reject } })
       if (this.#gathered.length === 1) setImmediate(() => this.#send())
     })
   }
 
   /** Ends the thread, when nothing is being published any more. */
   async close(): Promise<void> {
+    await this.#burial
     const worker = this.#worker
     if (worker === undefined) return
     const ended = new Promise((resolve) => worker.once('exit', resolve))
@@ -78,12 +88,15 @@ export class PublishingThread {
 
   // All that came in one turn of the event loop goes in one message.
   #send(): void {
+    if (this.#burial !== undefined || this.#gathered.length === 0) return // they go when it has ended
     const gathered = this.#gathered
     this.#gathered = []
+    for (const { number, caller } of gathered) this.#waiting.set(number, caller)
+    const order = gathered.map(({ number, submission }) => ({ number, submission })) satisfies Order
     const files = gathered.flatMap(({ submission }) => submission.files)
     try {
       this.#worker ??= this.#begin()
-      this.#worker.postMessage(gathered satisfies Order, files.flatMap(({ held }) => (held === undefined ? [] : [held.buffer])))
+      this.#worker.postMessage(order, files.flatMap(({ held }) => (held === undefined ? [] : [held.buffer])))
     } catch (error) {
       this.#fail(gathered.map(({ number }) => number), error) // the system has no thread to give, for one
     }
@@ -99,9 +112,17 @@ export class PublishingThread {
     worker.on('error', (error) => (reason = error))
     worker.on('exit', () => {
       this.#worker = undefined
-      this.#fail([...this.#waiting.keys()], reason)
+      if (this.#waiting.size > 0) this.#burial = this.#bury(reason)
     })
     return worker
+  }
+
+  // Before its callers are told, for they remove what they staged; and before another thread begins notes of its own.
+  async #bury(reason: unknown): Promise<void> {
+    const told = await this.#settleLeft().then(() => reason, (cause: unknown) => new Error(`${String(reason)}; what it left stays`, { cause }))
+    this.#burial = undefined
+    this.#fail([...this.#waiting.keys()], told)
+    this.#send()
   }
 
   #fail(numbers: readonly number[], reason: unknown): void {

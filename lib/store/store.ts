@@ -45,8 +45,8 @@ export class Store {
     this.#staging = staging
     this.#receipts = receipts
     this.#freeSpace = new FreeSpace(layout.basedir, reserveBytes)
-    this.#publishing = new PublishingThread({ basedir: layout.basedir, processName })
     this.#recovery = new Recovery(layout, directories, receipts)
+    this.#publishing = new PublishingThread({ basedir: layout.basedir, processName }, () => this.#settleOwn())
   }
 
   /** Makes the directories. */
@@ -108,6 +108,11 @@ export class Store {
     await this.#publishing.close()
     await this.#receipts.close()
     await this.#staging.close()
+  }
+
+  async #settleOwn(): Promise<void> {
+    const { failures } = await this.#recovery.complete(this.#staging.path)
+    if (failures.length > 0) throw failures[0]
   }
 
   async #recoverOnce(): Promise<Recoveries> {
