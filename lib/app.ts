@@ -130,7 +130,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   await log.open()
   const sweep = async () => void (await grants.sweep(Date.now()))
   const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
-  const places = await listen(server, endpoints).catch(async (error: unknown) => {
+  const places = await store.begin().then(() => listen(server, endpoints)).catch(async (error: unknown) => {
     await store.close() // leaves nothing in the staging directory
     throw error
   })

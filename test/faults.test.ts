@@ -91,11 +91,7 @@ test('a file that cannot be created is told, leaves nothing, and the next submis
   for (const { name, number, error, status } of openingRows) {
     await t.test(`${name} fails with ${error}: ${status}`, async (t) => {
       const server = await startServer(t)
-      const pid = server.process.pid ?? 0
-      const before = await readdir(`/proc/${pid}/task`)
-      await submitForm(server, [['auth_token', await askToken(server, { project: 'earlier' })], ...TWO])
-      const thread = (await readdir(`/proc/${pid}/task`)).find((each) => !before.includes(each))
-      await injectInto(t, thread ?? '', `openat:error=${error}:when=${number}`)
+      await injectInto(t, await findPublishingThread(server), `openat:error=${error}:when=${number}`)
       const authToken = await askToken(server)
       const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
       assert.equal(refused.status, status)
@@ -323,6 +319,27 @@ test('a project directory that is a link or a plain file at the start is not wri
   assert.equal(await readFile(join(basedir, RESPONSES, 'plain'), 'utf8'), 'mine')
   assert.deepEqual(await listStaged(basedir), [])
 })
+
+/** Finds the thread that publishes: the one that writes what a small file holds. */
+async function findPublishingThread(server: Running): Promise<string> {
+  const authToken = await askToken(server, { project: 'earlier' })
+  const before = await countWritten(server)
+  await submitForm(server, [['auth_token', authToken], ['f', Buffer.alloc(100_000), 'held.wav']])
+  const after = await countWritten(server)
+  const [thread = ''] = [...after].find(([id, bytes]) => bytes - (before.get(id) ?? 0) >= 100_000) ?? []
+  return thread
+}
+
+/** How many bytes each thread of a server has written so far. */
+async function countWritten({ process: { pid } }: Running): Promise<Map<string, number>> {
+  const tasks = `/proc/${pid}/task`
+  const written = new Map<string, number>()
+  for (const id of await readdir(tasks)) {
+    const text = await readFile(join(tasks, id, 'io'), 'utf8') // proc(5)
+    written.set(id, Number(/^wchar: (\d+)$/m.exec(text)?.[1]))
+  }
+  return written
+}
 
 function failing(calls: readonly Call[], find: (call: Call) => boolean, error: string): string {
   const found = calls.find(find)

@@ -31,6 +31,8 @@ export interface StartOptions {
   readonly basedir?: string
   readonly env?: Readonly<Record<string, string>>
   readonly args?: readonly string[]
+  /** Another copy of `PROGRAM`. */
+  readonly program?: string
   /** A command that runs the server, such as `strace -f -o FILE`. */
   readonly through?: readonly string[]
 }
@@ -84,8 +86,8 @@ export function runProgram(
   return spawnSync(command, rest, { encoding: 'utf8', env: environment(env), cwd, timeout: 300_000 })
 }
 
-function spawnServer({ basedir = '', env = {}, args = [], through = [] }: StartOptions): ChildProcess {
-  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, ...args]
+function spawnServer({ basedir = '', env = {}, args = [], program = PROGRAM, through = [] }: StartOptions): ChildProcess {
+  const [command = '', ...rest] = [...through, process.execPath, program, ...args]
   const settings = {
     HOST: '127.0.0.1',
     PORT: '0',

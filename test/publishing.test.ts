@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import test from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import type { Submission } from '../lib/store/publisher.ts'
 import type { PublishingParts } from '../lib/store/publishing-thread.ts'
 import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
-import { askToken, startServer, submitForm, temporaryDirectory, type Entry } from './harness.ts'
+import { askToken, PROGRAM, startServer, submitForm, temporaryDirectory, type Entry } from './harness.ts'
 
 // From dist/: a thread of its own runs JavaScript only.
 const built = new URL('../dist/lib/store/publishing-thread.js', import.meta.url).href
@@ -115,3 +115,18 @@ for (const name of ['-a.wav', '-b.wav']) {
     assert.equal(await server.stop(), 0)
   })
 }
+
+test('a server whose program is replaced before the first submission goes on', async (t) => {
+  const program = join(await temporaryDirectory(t), 'program')
+  await cp(dirname(PROGRAM), join(program, 'dist'), { recursive: true })
+  await cp(join(dirname(PROGRAM), '..', 'package.json'), join(program, 'package.json'))
+  const server = await startServer(t, { program: join(program, 'dist', 'serve.js') })
+  await rm(program, { recursive: true })
+  await checkKept(server.basedir, await submitForm(server, [['auth_token', await askToken(server)], ['f', Buffer.from('one'), 'a.wav']]))
+})
+
+test('a thread that cannot begin is told to whoever starts the server', async () => {
+  const publishing = new PublishingThread({} as PublishingParts, nothingLeft)
+  await assert.rejects(publishing.begin(), { code: 'ERR_INVALID_ARG_TYPE' })
+  await publishing.close()
+})

@@ -4,6 +4,8 @@ import { HttpError, type ErrorCode } from '../errors.ts'
 import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
+const ENDED = 'the thread that publishes has ended'
+
 /** What became of a submission: its receipt, or the first one where the same files had come before. */
 export interface Published {
   readonly receipt: Receipt
@@ -50,8 +52,8 @@ interface Caller {
 /**
  * The thread that publishes. A submission takes a dozen short calls to the disk, and a trip to the thread pool costs
  * more than most of them: this thread makes them itself, and may wait for a disk that hangs while requests are answered.
- * It begins with the first submission. Should it die, those under way fail, once what they had begun is settled as after
- * a crash of the process, and the next one begins another.
+ * Should it die, those under way fail, once what they had begun is settled as after a crash of the process, and the next
+ * submission begins another.
  */
 export class PublishingThread {
   readonly #parts: PublishingParts
@@ -66,6 +68,16 @@ export class PublishingThread {
   constructor(parts: PublishingParts, settleLeft: () => Promise<void>) {
     this.#parts = parts
     this.#settleLeft = settleLeft
+  }
+
+  /** Begins the thread; fulfils when its code is loaded, which may be replaced on disk from then on. */
+  begin(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const worker = this.#begin()
+      worker.once('message', () => resolve()) // that it is ready
+      worker.once('error', reject).once('exit', () => reject(new Error(ENDED)))
+      this.#worker = worker
+    })
   }
 
   /** Publishes a submission; when the promise is fulfilled all of it is durable. What it holds in memory is given away. */
@@ -104,7 +116,7 @@ export class PublishingThread {
 
   #begin(): Worker {
     const worker = new Worker(new URL('publishing.js', import.meta.url), { workerData: this.#parts }) // as it is in dist/
-    let reason: unknown = new Error('the thread that publishes has ended')
+    let reason: unknown = new Error(ENDED)
     worker.on('message', ({ outcomes, syncSeconds }: Told) => {
       for (const seconds of syncSeconds) tellSync(seconds)
       for (const outcome of outcomes) this.#settle(outcome)

@@ -31,6 +31,8 @@ parentPort?.on('messageerror', (error) => {
   throw error // which submissions it held nobody knows: the thread ends, and all under way are told so
 })
 
+parentPort?.postMessage({ outcomes, syncSeconds } satisfies Told) // nothing yet: it is ready
+
 async function work(number: number, submission: Submission): Promise<void> {
   try {
     tell({ number, type: 'published', published: await publish(submission) })

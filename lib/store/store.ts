@@ -56,6 +56,11 @@ export class Store {
     await this.#staging.open()
   }
 
+  /** Begins to publish; `close` ends that. The first submission would do so too, and wait for it. */
+  begin(): Promise<void> {
+    return this.#publishing.begin()
+  }
+
   /** Completes what dead processes had begun to publish and removes what else they left. */
   recover(): Promise<Recoveries> {
     this.#recovering ??= this.#recoverOnce().finally(() => {
