@@ -2,6 +2,7 @@
 import csv, json, pathlib, sys, wave, zipfile
 
 out = pathlib.Path(sys.argv[1])
+csv.field_size_limit(2**28)
 
 
 def table(name):

@@ -13,6 +13,8 @@ export type { EntryProblem, ZipEntry } from './zip-entry.ts'
 export interface ZipLimits {
   /** The bytes of all contents together; entries that no longer fit get a `problem`. No limit where it is missing. */
   readonly contentBytes?: number
+  /** How many entries it may have; else it cannot be read at all. No limit where it is missing. */
+  readonly entries?: number
 }
 
 /**
@@ -27,13 +29,15 @@ export async function readEntries(source: ByteSource, limits: ZipLimits = {}): P
   if (end.totalBytes < source.bytes) {
     throw new ArchiveError('Bytes stand in front of the archive that are not part of it.')
   }
+  const { entries = Infinity, contentBytes = Infinity } = limits
+  if (end.entries > entries) throw new ArchiveError(`The archive has more than ${entries} entries.`)
   const candidates: Candidate[] = []
   for (const header of await readDirectory(source, end)) {
     candidates.push(await look(source, header, end.directoryOffset))
   }
   refuseSharedNames(candidates)
   refuseSharedBytes(candidates)
-  refuseAbove(candidates, limits.contentBytes ?? Infinity)
+  refuseAbove(candidates, contentBytes)
   return candidates.map(toEntry)
 }
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { splitElements, splitMembers } from './json-pieces.ts'
 
+const MAX_ADDRESS_CHARACTERS = 4096 // of a session or an activity: each is kept in memory, whatever the size of its file
 const [COMMA, OPENING_BRACKET, OPENING_BRACE] = [0x2c, 0x5b, 0x7b] // ASCII; no other character has these bytes in UTF-8
 
 /** The file of an activity cannot be read; the message is a plain sentence. */
@@ -44,7 +45,10 @@ export function parseAnswers(content: Buffer): Answer[] {
     answers.push(new GivenAnswer(element, activity, common))
   }
   const alone = elements.filter((element) => isOfType(element, 'ResponseActivity') && !used.has(element))
-  return [...answers, ...alone.map((element) => new GivenAnswer(undefined, element, common))]
+  const all = [...answers, ...alone.map((element) => new GivenAnswer(undefined, element, common))]
+  const isTooLong = all.some(({ session, activity }) => (session ?? '').length > MAX_ADDRESS_CHARACTERS || activity.length > MAX_ADDRESS_CHARACTERS)
+  if (isTooLong) throw new AnswersError(`The name of a session or an activity in it has more than ${MAX_ADDRESS_CHARACTERS} characters.`)
+  return all
 }
 
 /** Counts the commas and opening brackets of a JSON text: no fewer than it has values, nearly, which take memory whatever their length. */

@@ -30,6 +30,7 @@ export class ExportTree {
   readonly #onWritten: (written: Written) => Promise<void> | void
   readonly #placement: Placement
   readonly #taken = new Set<string>()
+  readonly #copies = new Map<string, number>() // to count from 2 again takes long where many have one name
   #count = 0
 
   /**
@@ -85,9 +86,12 @@ export class ExportTree {
   // Names come from participants in the end, and no two of theirs may stop an export.
   #findFree(wish: string): string {
     const { dir, name, ext } = parse(wish)
-    let path = wish
-    for (let copy = 2; this.#taken.has(foldName(path)); copy++) path = join(dir, `${name}-${copy}${ext}`)
-    return path
+    const wished = foldName(wish)
+    let copy = this.#copies.get(wished) ?? 1
+    const pathOf = () => (copy === 1 ? wish : join(dir, `${name}-${copy}${ext}`))
+    while (this.#taken.has(foldName(pathOf()))) copy++
+    this.#copies.set(wished, copy)
+    return pathOf()
   }
 
   async #create(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {

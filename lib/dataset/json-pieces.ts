@@ -15,7 +15,15 @@ export function splitMembers(object: string): Map<string, string> {
 
 /** Takes the blanks out of the text of a JSON value that stand outside of its strings. The text must have been parsed before. */
 export function compactJson(text: string): string {
-  return text.replace(/"(?:[^"\\]+|\\.)*"|\s+/g, (piece) => (piece.startsWith('"') ? piece : ''))
+  const pieces: string[] = []
+  for (let at = 0; at < text.length; ) {
+    const quote = text.indexOf('"', at)
+    pieces.push(text.slice(at, quote < 0 ? text.length : quote).replace(/\s+/g, ''))
+    if (quote < 0) break
+    at = endOfString(text, quote)
+    pieces.push(text.slice(quote, at))
+  }
+  return pieces.join('')
 }
 
 interface Piece {

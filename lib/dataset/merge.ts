@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Answer } from './answers.ts'
 import { compactJson } from './json-pieces.ts'
 import type { AnswersFile } from './upload-content.ts'
@@ -40,17 +41,21 @@ export interface Merged {
 export function mergeAnswers(uploads: readonly (readonly AnswersFile[])[]): Merged {
   const taken = new Taken()
   const merged: Growing[] = []
+  const byAddress = new Map<string, Growing>() // of uploads before
   for (const [upload, files] of uploads.entries()) {
     const added: Growing[] = [] // two files of one upload stay two, even of the same activity
     for (const file of files) {
       const fresh = file.answers.filter((answer) => taken.add(answer, { upload, entry: file.entry.name }))
-      const rest = fresh.filter((answer) => !addTo(merged, answer))
+      const rest = fresh.filter((answer) => !addTo(byAddress.get(answer.activity), answer))
       const [first] = rest
       if (first === undefined) continue
       const isWhole = rest.length === file.answers.length
       added.push({ address: first.activity, answers: rest, content: isWhole ? file.content : undefined })
     }
-    merged.push(...added)
+    for (const activity of added) {
+      merged.push(activity)
+      if (!byAddress.has(activity.address)) byAddress.set(activity.address, activity)
+    }
   }
   return { activities: merged.map(finish), conflicts: taken.conflicts }
 }
@@ -62,27 +67,32 @@ export function formatAnswers(answers: readonly Answer[]): Buffer {
 
 /** The answers that were taken, by their `@id`. */
 class Taken {
-  readonly #answers = new Map<string, { answer: Answer; place: Place }[]>()
+  readonly #firsts = new Map<string, { answer: Answer; place: Place }>()
+  readonly #contents = new Map<string, Set<string>>() // of what came under one `@id` more than once
   readonly conflicts: AnswerConflict[] = []
 
   /** Takes an answer, unless it is there; says whether it is to be written. */
   add(answer: Answer, place: Place): boolean {
-    const known = this.#answers.get(answer.id) ?? []
-    this.#answers.set(answer.id, known)
-    if (known.some((each) => isSame(each.answer, answer))) return false
-    const [first] = known
-    if (first !== undefined) this.conflicts.push({ taken: first.place, other: place })
-    const isTaken = first === undefined || first.place.upload === place.upload
-    if (isTaken) known.push({ answer, place })
+    const first = this.#firsts.get(answer.id)
+    if (first === undefined) {
+      this.#firsts.set(answer.id, { answer, place })
+      return true
+    }
+    const known = this.#contents.get(answer.id) ?? new Set([contentOf(first.answer)])
+    this.#contents.set(answer.id, known)
+    const content = contentOf(answer)
+    if (known.has(content)) return false
+    this.conflicts.push({ taken: first.place, other: place })
+    const isTaken = first.place.upload === place.upload
+    if (isTaken) known.add(content)
     return isTaken
   }
 }
 
-// The times of the ResponseActivity are not the answer: an app may write them anew.
-function isSame(a: Answer, b: Answer): boolean {
-  if (a.item !== b.item || a.session !== b.session || a.activity !== b.activity) return false
-  const [textA, textB] = [a.texts.at(-1) ?? '', b.texts.at(-1) ?? '']
-  return textA === textB || compactJson(textA) === compactJson(textB)
+// The times of the ResponseActivity are not the answer: an app may write them anew. A digest: an answer may be long.
+function contentOf({ item, session, activity, texts }: Answer): string {
+  const what = JSON.stringify([item, session, activity, compactJson(texts.at(-1) ?? '')])
+  return createHash('sha256').update(what).digest('base64')
 }
 
 interface Growing {
@@ -91,8 +101,7 @@ interface Growing {
   content: Buffer | undefined
 }
 
-function addTo(merged: readonly Growing[], answer: Answer): boolean {
-  const activity = merged.find(({ address }) => address === answer.activity)
+function addTo(activity: Growing | undefined, answer: Answer): boolean {
   if (activity === undefined) return false
   activity.answers.push(answer)
   activity.content = undefined

@@ -11,7 +11,7 @@ import type { Session } from './session.ts'
 import { SetAside } from './set-aside.ts'
 import { splitBySession } from './share.ts'
 import { rangesOf, readRanges, withSource } from './upload-archive.ts'
-import { baseName, isUnusable, readUploadContent } from './upload-content.ts'
+import { baseName, isUnusable, makeSessionRoom, readUploadContent } from './upload-content.ts'
 import { arrivalsOf } from './upload.ts'
 
 const SOME_UNUSABLE = 'Some of its entries cannot be used; the rows with its name as source tell which.'
@@ -71,12 +71,13 @@ class SessionExport {
 
   async #readUploads(): Promise<ReadUpload[]> {
     const uploads: ReadUpload[] = []
+    const room = makeSessionRoom()
     for (const inspected of this.#session.uploads) {
       const { upload } = inspected
       if (!isOfOthers(inspected)) await this.#aside.writeOthers(upload)
       if (inspected.type === 'whole') {
         const ranges = rangesOf(upload.slices, inspected.leftoverBytes, this.#directory)
-        const shares = splitBySession(await withSource(ranges, readUploadContent))
+        const shares = splitBySession(await withSource(ranges, (source) => readUploadContent(source, room)))
         const content = shares.find(({ isPart, sessions }) => !isPart || sessions[0] === this.#session.givenId)
         if (content !== undefined) uploads.push({ inspected, ranges, content })
         continue
@@ -104,8 +105,10 @@ class SessionExport {
     const kept = new Set<string>()
     const damaged: { name: string; says: string }[] = []
     for (const upload of uploads) {
+      const known = new Set(findingsOf(upload.inspected)?.unusable.map(({ name }) => name))
       for (const { entry, reason } of upload.content.rest) {
         const name = baseName(entry)
+        if (isUnusable({ entry, reason }) && !known.has(name)) this.#missing.push(describeUnusable({ name, reason }, upload.inspected.upload.uuid))
         const problem = await this.#aside.writeEntry(upload, entry, reason)
         if (problem === undefined) kept.add(name)
         else if (!isUnusable({ entry, reason })) damaged.push({ name, says: describeUnusable({ name, reason: problem }, upload.inspected.upload.uuid) })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openSlices, type ByteSource, type Slice as Range } from '../archive/source.ts'
 import { readEntries, readEntry, type ZipEntry } from '../archive/zip.ts'
+import { limitsOf } from './upload-limits.ts'
 import type { Slice } from './upload.ts'
 
 const READ_BYTES = 256 * 1024
@@ -68,7 +69,7 @@ export async function* readOneEntry(ranges: readonly Range[], entry: ZipEntry): 
 export function countDamaged(ranges: readonly Range[]): Promise<number> {
   return withSource(ranges, async (source) => {
     let damaged = 0
-    for (const entry of await readEntries(source)) {
+    for (const entry of await readEntries(source, limitsOf(source.bytes))) {
       if (entry.problem === undefined && !(await isReadable(source, entry))) damaged++
     }
     return damaged

@@ -4,15 +4,20 @@ import { readSmallEntry } from '../archive/zip-small.ts'
 import { readEntries, type ZipEntry } from '../archive/zip.ts'
 import { AnswersError, countMarks, lastSegment, parseAnswers, type Answer } from './answers.ts'
 import { Turns } from './bounded.ts'
+import { limitsOf } from './upload-limits.ts'
 
 const MAX_ANSWERS_BYTES = 64 * 1024 * 1024 // of one upload in all: they are held in memory
 const MAX_MARKS = 1_000_000 // of one upload in all; an answer of the web app has about 25
+const MAX_SESSION_BYTES = 2 * MAX_ANSWERS_BYTES // of all uploads of a session: its export holds them together
+const MAX_SESSION_MARKS = 2 * MAX_MARKS
 const LARGE_BYTES = 1024 * 1024
 const large = new Turns() // uploads are read sixteen at a time
+const BEYOND_SESSION = `The answers of this session have more than ${MAX_SESSION_BYTES} bytes, or ${MAX_SESSION_MARKS} commas and brackets, with it.`
 const ANSWERS = /\.jsonld$/i
 const RECORDING = /\.wav$/i
 const NAMED = /^[^/\\]*-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\.[a-z0-9]{1,5}$/i
 const BY_NUMBER = new Intl.Collator('en', { numeric: true })
+const MAX_NAME_CHARACTERS = 1024 // of a file in an archive, and of a participant; each is kept in memory
 const IDENTIFIERS = new Set(['record_id', 'participant_id'])
 
 /** One `activity_<k>.jsonld` of an upload. */
@@ -37,9 +42,36 @@ export interface RestEntry {
   readonly reason: string
 }
 
-/** Reads the directory of an upload and its answers; recordings are not read. Throws an `ArchiveError`. */
-export function readUploadContent(source: ByteSource): Promise<UploadContent> {
-  return withUploadContent(source, (content) => content)
+/** How much more of answers may be held in memory. */
+export interface AnswersRoom {
+  bytes: number
+  marks: number
+}
+
+/** Makes the room that the answers of one session have. */
+export function makeSessionRoom(): AnswersRoom {
+  return { bytes: MAX_SESSION_BYTES, marks: MAX_SESSION_MARKS }
+}
+
+/**
+ * Reads the directory of an upload and its answers; recordings are not read. Throws an `ArchiveError`.
+ * @param sessionRoom what the uploads of its session have left; answers beyond it are not read
+ */
+export async function readUploadContent(source: ByteSource, sessionRoom: AnswersRoom): Promise<UploadContent> {
+  const content = await withUploadContent(source, (read) => read)
+  const answersFiles: AnswersFile[] = []
+  const rest = [...content.rest]
+  for (const file of content.answersFiles) {
+    const marks = countMarks(file.content)
+    if (file.content.length > sessionRoom.bytes || marks > sessionRoom.marks) {
+      rest.push({ entry: file.entry, reason: BEYOND_SESSION })
+      continue
+    }
+    sessionRoom.bytes -= file.content.length
+    sessionRoom.marks -= marks
+    answersFiles.push(file)
+  }
+  return { ...content, answersFiles, rest }
 }
 
 /**
@@ -47,7 +79,7 @@ export function readUploadContent(source: ByteSource): Promise<UploadContent> {
  * @param work is given what was read; what it gives stays in memory
  */
 export async function withUploadContent<Result>(source: ByteSource, work: (content: UploadContent) => Result): Promise<Result> {
-  const entries = (await readEntries(source)).toSorted(byNumber)
+  const entries = (await readEntries(source, limitsOf(source.bytes))).toSorted(byNumber)
   const answersBytes = entries.filter(({ name }) => ANSWERS.test(name)).reduce((sum, entry) => sum + sizeOf(entry), 0)
   const read = async () => work(await readContent(source, entries))
   return answersBytes > LARGE_BYTES ? large.take(read) : read()
@@ -89,15 +121,16 @@ export function isUnusable({ entry }: RestEntry): boolean {
 
 /** Says whether an answer's value names a file, as `<item>-<uuid>.wav` does. */
 export function namesFile(answer: Answer): boolean {
-  return answer.isText && NAMED.test(answer.value)
+  return answer.isText && answer.value.length <= MAX_NAME_CHARACTERS && NAMED.test(answer.value)
 }
 
 /** Says whether an answer tells who the participant is. */
 export function isIdentifier(answer: Answer): boolean {
-  return answer.item !== undefined && IDENTIFIERS.has(lastSegment(answer.item).toLowerCase()) && answer.value.trim() !== ''
+  if (answer.item === undefined || !IDENTIFIERS.has(lastSegment(answer.item).toLowerCase())) return false
+  return answer.value.trim() !== '' && answer.value.length <= MAX_NAME_CHARACTERS
 }
 
-async function readAnswers(source: ByteSource, entry: ZipEntry, room: { bytes: number; marks: number }): Promise<AnswersFile | string> {
+async function readAnswers(source: ByteSource, entry: ZipEntry, room: AnswersRoom): Promise<AnswersFile | string> {
   if (sizeOf(entry) > room.bytes) return `The answers of this upload have more than ${MAX_ANSWERS_BYTES} bytes with it.`
   room.bytes -= entry.bytes
   try {

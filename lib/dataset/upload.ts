@@ -75,8 +75,9 @@ interface Growing extends UploadName {
   readonly repeats: Slice[]
 }
 
+// A file input may be called `responses` too: what it holds is told by its name.
 function isMessages(file: StoredFile): boolean {
-  return file.field === 'responses' || (file.field === undefined && file.name === 'messages.json')
+  return file.name === 'messages.json' && (file.field === 'responses' || file.field === undefined)
 }
 
 function addSlice(uploads: Map<string, Growing>, name: UploadName, slice: Slice): boolean {
