@@ -7,8 +7,9 @@ export function formatCsvRow(cells: readonly (string | number | undefined)[]): s
   return `${cells.map(formatCell).join(',')}\r\n`
 }
 
-// Excel and LibreOffice run a cell that begins with one of these, but for the apostrophe; -3.5 is only a number.
-const MARKED = /^['=+\-@\t\r]/
+// Excel and LibreOffice run a cell that begins with one of these, but for the apostrophe; some languages of Excel also the
+// wide forms. -3.5 is only a number.
+const MARKED = /^['=+\-@\t\r\n＝＋－＠]/
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 
 function formatCell(cell: string | number | undefined, _index: number, row: readonly unknown[]): string {

@@ -19,6 +19,8 @@ const cases: { name: string; cells: (string | number | undefined)[]; expected: s
   { name: 'a plus or minus sign begins a formula', cells: ['+1+1', '-a', '-', '--1'], expected: "'+1+1,'-a,'-,'--1" },
   { name: 'an at sign begins a formula', cells: ['@SUM(A1)'], expected: "'@SUM(A1)" },
   { name: 'a tab or CR begins a formula', cells: ['\t=1', '\r=1'], expected: `'\t=1,"'\r=1"` },
+  { name: 'a line feed begins a formula', cells: ['\n=1'], expected: `"'\n=1"` },
+  { name: 'a wide sign begins a formula', cells: ['＝1', '＋1', '－1', '＠a'], expected: "'＝1,'＋1,'－1,'＠a" },
   { name: 'a formula is quoted too', cells: ['=A1,"b"'], expected: `"'=A1,""b"""` },
   { name: 'signs within a text begin nothing', cells: ['a=b', '1-2', ' =1', "a'"], expected: "a=b,1-2, =1,a'" },
   { name: 'an apostrophe of its own is told from one of ours', cells: ["'=1", "'", "''a", "'s avonds"], expected: "''=1,'','''a,''s avonds" },
