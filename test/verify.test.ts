@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { appendFile, cp, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -69,6 +69,30 @@ const cases: { name: string; damage: (copy: Copy) => Promise<void>; code: number
     damage: (copy) => editLines(copy, (lines) => lines.map((line) => line.replace(/"stored_as":"[^"]*"/, '"stored_as":"../../../etc/passwd"'))),
     code: 1,
     says: /^UNREADABLE: .*: line 1 is not a receipt/m,
+  },
+  {
+    name: 'two receipts that promise two contents of one file are not both kept',
+    damage: (copy) => editLines(copy, (lines) => {
+      const first = lines[0] ?? ''
+      const previous = createHash('sha256').update(lines.at(-1) ?? '').digest('hex')
+      const forged = first.replace('"previous":null', `"previous":"${previous}"`)
+      return [...lines, forged.replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${'0'.repeat(64)}"`)]
+    }),
+    code: 1,
+    says: /^CHANGED: .*a\.wav: SHA-256 is [0-9a-f]{64}, promised was 0{64}$/m,
+  },
+  {
+    name: 'a forged receipt that was added does not hide that a file has changed',
+    damage: async (copy) => {
+      await writeFile(copy.path(0), Buffer.alloc(voice.length))
+      const forgedDigest = createHash('sha256').update(Buffer.alloc(voice.length)).digest('hex')
+      await editLines(copy, (lines) => {
+        const previous = createHash('sha256').update(lines.at(-1) ?? '').digest('hex')
+        return [...lines, (lines[0] ?? '').replace('"previous":null', `"previous":"${previous}"`).replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${forgedDigest}"`)]
+      })
+    },
+    code: 1,
+    says: /^CHANGED: .*a\.wav: SHA-256 is /m,
   },
   { name: 'a torn last line is named and breaks no promise', damage: (copy) => appendFile(copy.receipts, '{"id":"0123'), code: 0, says: /^torn: .*: line 5 ends without a newline/m },
   { name: 'files without a receipt are listed and break no promise', damage: (copy) => writeFile(`${copy.path(0)}-seed`, 'x'), code: 0, says: /^no receipt: uploads\/responses\/study\/.*-seed/m },

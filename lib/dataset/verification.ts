@@ -50,11 +50,12 @@ export async function verifyProject(
 ): Promise<void> {
   const stored = await listDirectory(layout.responsesOf(project)) // before the receipts: those of new files follow them
   const promised = await readPromises(layout, project, count, report)
+  const names = new Set([...promised.values()].map((file) => file.stored_as))
   await forEachBounded(promised.values(), AT_ONCE, async (file) => {
     await holdAgainstDisk(layout, project, file, count, report)
   })
   for (const name of [...stored.files, ...stored.others]) {
-    if (promised.has(name)) continue
+    if (names.has(name)) continue
     report({ type: 'no receipt', where: join('uploads', 'responses', project, name), detail: 'no receipt names it' })
   }
 }
@@ -71,7 +72,7 @@ async function readPromises(
     const where = join('receipts', project, name)
     for await (const { number, receipt, isChained, isTorn } of readReceiptLines(join(directory, name))) {
       if (isTorn) {
-        report({ type: 'torn', where, detail: `line ${number} ends without a newline: it was never answered` })
+        report({ type: 'torn', where, detail: `line ${number} ends without a newline: it was never answered, or the file was cut since` })
         continue
       }
       if (!isChained) report({ type: 'broken chain', where, detail: `line ${number} does not carry the SHA-256 of the line before it` })
@@ -81,7 +82,9 @@ async function readPromises(
       }
       count.receipts++
       for (const file of receipt.files) {
-        promised.set(file.stored_as, file)
+        const key = JSON.stringify([file.stored_as, file.bytes, file.sha256]) // two receipts may promise two contents of one file
+        if (promised.has(key)) continue
+        promised.set(key, file)
         count.promisedFiles++
         count.promisedBytes += file.bytes
       }
