@@ -104,6 +104,26 @@ test('a copy is exported the same, and a file that is gone from it is told', asy
   assert.equal(row?.['state'], 'incomplete')
 })
 
+test('what is gone of one participant is told to whoever asks for that one, and to nobody else', async (t) => {
+  const server = await startServer(t)
+  for (const participant of ['anna', 'ben']) await sendSession(server, participant)
+  await server.stop()
+  const stored = join(server.basedir, 'uploads', 'responses', 'study')
+  const names = (await listFiles(stored)).filter((path) => path.includes('-anna'))
+  for (const name of names) await rm(join(stored, name))
+  const rowsOf = async (participant: string) => {
+    const out = join(await temporaryDirectory(t), 'out')
+    assert.equal(runExport(server.basedir, out, '--participant', participant).status, 0)
+    return (await listFiles(out)).includes('incomplete/reasons.csv') ? await readFile(join(out, 'incomplete', 'reasons.csv'), 'utf8') : ''
+  }
+  const annas = await rowsOf('anna')
+  for (const name of names) assert.ok(annas.includes(`,"A receipt promises this file, and it is gone from the disk.",,anna,${name}\r\n`), annas)
+  assert.doesNotMatch(await rowsOf('ben'), /anna/)
+  const { status, stdout } = runProgram(['status', 'study', '--participant', 'anna', '--basedir', server.basedir])
+  assert.equal(status, 0)
+  for (const name of names) assert.ok(stdout.includes(`${name} arrived, and is gone from the disk`), stdout)
+})
+
 test('an export whose note of what it takes was cut by a power cut begins anew', async (t) => {
   const server = await startServer(t)
   await sendSession(server, 'anna')

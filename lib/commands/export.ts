@@ -27,7 +27,7 @@ export async function exportDataset(args: readonly string[], { print, showProgre
     names: ['project', 'out'],
   })
   const [project = '', out = ''] = positionals
-  const selection = { project, since: parseSince(text('since')), participant: text('participant') }
+  const selection = { project, since: parseSince(text('since')), participant: text('participant')?.trim() }
   if (out === '') throw new ConfigError(['<out> is empty. Name the directory that the dataset goes to.'])
   await findProjects(layout, project)
   const root = resolve(out)

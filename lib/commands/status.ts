@@ -44,7 +44,7 @@ async function tellParticipant(collection: Collection, participant: string, isJs
   const sessions = trace.sessions.map(summariseSession)
   if (isJson) {
     const messages = trace.messages.map(({ arrival, sender }) => ({ ...describe(arrival), participant: sender.participant, conflict: sender.conflict ?? null }))
-    const found = { arrived: hasArrived, sessions, messages, files: trace.files.map(describe) }
+    const found = { arrived: hasArrived, sessions, messages, files: trace.files.map(describe), lost: trace.lost.map(({ storedAs }) => storedAs) }
     print(JSON.stringify({ project: collection.project, participant, ...found, unreadable_receipts: collection.arrivals.unreadable.length }))
     return hasArrived ? 0 : 1
   }
@@ -55,6 +55,7 @@ async function tellParticipant(collection: Collection, participant: string, isJs
     if (sender.conflict !== undefined) print(`      conflict: ${plain(sender.conflict)}`)
   }
   for (const arrival of trace.files) print(`  ${plain(participant)}  other file ${plain(arrival.file.storedAs)}, ${formatArrival(arrival)}`)
+  for (const { storedAs } of trace.lost) print(`  ${plain(participant)}  ${plain(storedAs)} arrived, and is gone from the disk (run verify)`)
   return hasArrived ? 0 : 1
 }
 

@@ -5,8 +5,10 @@ import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import type { Receipt } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
+import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
+import { parseUploadName } from './upload-name.ts'
 
 const ARRIVING_MS = 60_000
 const AT_ONCE = 16
@@ -46,13 +48,20 @@ export interface Snapshot {
   readonly unnamed: readonly string[]
 }
 
+/** A file that is gone, as its receipt knows it. */
+export interface LostFile {
+  readonly storedAs: string
+  /** The participant whom the token was issued for, else the uid in its name. */
+  readonly participant: string | undefined
+}
+
 /** Everything that has arrived in one project. */
 export interface Arrivals {
   /** In the order of their arrival. */
   readonly submissions: readonly Submission[]
   readonly snapshot: Snapshot
-  /** Stored names of files that a receipt promises and the disk does not have. */
-  readonly lost: readonly string[]
+  /** Files that a receipt promises and the disk does not have. */
+  readonly lost: readonly LostFile[]
   /** Stored names of files without a receipt that were there when the snapshot was taken, or a moment ago, and are gone. */
   readonly vanished: readonly string[]
   /** Names in the project's directory that are no plain files. */
@@ -78,7 +87,7 @@ export async function readArrivals(layout: Layout, project: string, snapshot?: S
   return {
     submissions: submissions.toSorted((a, b) => (a.receivedAt < b.receivedAt ? -1 : Number(a.receivedAt > b.receivedAt))),
     snapshot: { receipts: extents, unnamed },
-    lost: [...named].filter((name) => !isThere.has(name)),
+    lost: findLost(receipts, isThere),
     vanished: withoutReceipt.vanished,
     others: stored.others,
     unreadable,
@@ -128,6 +137,17 @@ async function findUnnamed(
 function isArriving(storedAs: string): boolean {
   const { receivedAt } = parseStoredName(storedAs)
   return receivedAt !== undefined && Math.abs(Date.now() - Date.parse(receivedAt)) < ARRIVING_MS
+}
+
+function findLost(receipts: readonly Receipt[], isThere: ReadonlySet<string>): LostFile[] {
+  const lost = new Map<string, LostFile>()
+  for (const { participant, files } of receipts) {
+    for (const { name, stored_as: storedAs } of files) {
+      if (isThere.has(storedAs) || lost.has(storedAs)) continue
+      lost.set(storedAs, { storedAs, participant: claim([participant, parseUploadName(name)?.uid])[0] })
+    }
+  }
+  return [...lost.values()]
 }
 
 function fromReceipts(receipts: readonly Receipt[], isThere: ReadonlySet<string>): Submission[] {

@@ -111,7 +111,7 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   }
   for (const arrival of collection.foreign) await writeForeign(work, arrival)
   await noteUnreadable(work)
-  if (selection.participant === undefined) await noteLost(work)
+  await noteLost(work)
   return {
     sessions: sessions.length,
     incomplete,
@@ -154,7 +154,7 @@ async function writeMessages({ collection, tree, tables }: Work, arrival: Arriva
 
 async function writeForeign({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {
   const { submission, file } = arrival
-  if (!isSelected(selection, submission.receivedAt, submission.participant)) return
+  if (!isSelected(selection, submission.receivedAt, submission.participant?.trim())) return
   const written = await tree.write(`unassigned/files/${toSegment(file.storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
   const reason = 'Its name is not that of an upload of the web app.'
   await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
@@ -167,9 +167,14 @@ async function noteUnreadable({ collection, tables }: Work): Promise<void> {
   }
 }
 
-async function noteLost({ collection, tables }: Work): Promise<void> {
+// Of one participant's export nobody is to learn of others: only what is that one's, or may be.
+async function noteLost({ collection, selection, tables }: Work): Promise<void> {
   const { lost, vanished, others } = collection.arrivals
-  for (const source of lost) await tables.incomplete.add({ reason: 'A receipt promises this file, and it is gone from the disk.', source })
+  for (const { storedAs: source, participant } of lost) {
+    if (selection.participant !== undefined && participant !== undefined && participant !== selection.participant) continue
+    await tables.incomplete.add({ reason: 'A receipt promises this file, and it is gone from the disk.', participant, source })
+  }
+  if (selection.participant !== undefined) return
   for (const source of vanished) await tables.incomplete.add({ reason: 'It was there without a receipt when the export began, and is gone from the disk.', source })
   for (const source of others) await tables.incomplete.add({ reason: 'It is not a plain file, and was not read.', source })
 }

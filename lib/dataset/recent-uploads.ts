@@ -26,9 +26,10 @@ const MOST_READ = 500 // uploads whose end is read
 export async function findIncompleteUploads(layout: Layout, project: string, nowMs: number): Promise<string[]> {
   const { submissions, sinceMs } = await readRecent(layout, project, nowMs)
   const settled = sortArrivals(submissions).uploads.filter((upload) => {
-    const moments = upload.slices.map(({ submission }) => Date.parse(submission.receivedAt))
+    const moments = upload.slices.map(({ submission }) => Date.parse(submission.receivedAt)).toSorted((a, b) => a - b)
+    const [first = 0, last = 0] = [moments[0], moments.at(-1)]
     // What arrived at the edge of what was read may have had slices before it.
-    return upload.isSliced && Math.min(...moments) > sinceMs + HOUR_MS && Math.max(...moments) < nowMs - HOUR_MS
+    return upload.isSliced && first > sinceMs + HOUR_MS && last < nowMs - HOUR_MS
   })
   const found: string[] = []
   let read = 0

@@ -1,3 +1,4 @@
+import type { LostFile } from './arrivals.ts'
 import { forEachBounded } from './bounded.ts'
 import type { Collection } from './collection.ts'
 import { findSender, type Sender } from './sender.ts'
@@ -14,6 +15,8 @@ export interface Trace {
   readonly messages: readonly { readonly arrival: Arrival; readonly sender: Sender }[]
   /** Files of any other kind that came with a token of the participant's. */
   readonly files: readonly Arrival[]
+  /** Files that arrived and are gone from the disk. */
+  readonly lost: readonly LostFile[]
 }
 
 /** Finds everything that names a participant: tokens, file names, and answers, also those in JSON submissions. */
@@ -30,10 +33,11 @@ export async function findTrace(collection: Collection, participant: string): Pr
       return sender === undefined ? [] : [{ arrival, sender }]
     }),
     files: collection.foreign.filter(({ submission }) => submission.participant?.trim() === participant),
+    lost: collection.arrivals.lost.filter((file) => file.participant === participant),
   }
 }
 
 /** Says whether there is anything. */
-export function isEmpty({ sessions, messages, files }: Trace): boolean {
-  return sessions.length + messages.length + files.length === 0
+export function isEmpty({ sessions, messages, files, lost }: Trace): boolean {
+  return sessions.length + messages.length + files.length + lost.length === 0
 }
