@@ -388,6 +388,7 @@ const cases: Case[] = [
       const doubtful = JSON.stringify([{ '@type': 'reproschema:Response', '@id': 'a', isAbout: 'items/record_id', value: 'another' }])
       await submitForm(server, [['responses', doubtful], ['auth_token', await token('json-doubt')]])
       await submitForm(server, [['file', Buffer.from('notes'), 'notes.txt'], ['auth_token', known]])
+      await submitForm(server, [['responses', Buffer.from('no JSON'), 'input.bin'], ['auth_token', known]])
       return openApp()
     },
     expect: async (exported) => {
@@ -398,6 +399,7 @@ const cases: Case[] = [
       assert.equal(doubt?.['reason'], 'It is in doubt whose answers these are: token: json-doubt; answer: another')
       assert.match(doubt?.['file'] ?? '', /^messages\/json-doubt\//)
       assert.ok(exported.unassigned.some((each) => each['file']?.endsWith('-notes.txt') && each['participant'] === 'json'))
+      assert.ok(exported.unassigned.some((each) => /^unassigned\/files\/.*-input\.bin$/.test(each['file'] ?? '')), 'a file input may be called responses')
     },
   },
 ]
