@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { startApp, type App, type Runtime } from './lib/app.ts'
+import { startApp, type App } from './lib/app.ts'
 import { COMMANDS } from './lib/commands/commands.ts'
 import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
@@ -10,6 +10,7 @@ import { systemCode } from './lib/errors.ts'
 import { takePassedSockets } from './lib/http/activation.ts'
 import { CertificateError } from './lib/http/certificate.ts'
 import { LineWriter } from './lib/line-writer.ts'
+import type { Runtime } from './lib/runtime.ts'
 import { WorkerEndedError } from './lib/workers/ended.ts'
 
 const EXIT_FAILURE = 1
@@ -74,7 +75,7 @@ async function isWorker(): Promise<boolean> {
 }
 
 async function startWorkers(config: Config, args: readonly string[]): Promise<App> {
-  return (await import('./lib/workers/primary.ts')).startWorkers(config, args, runtime([]).print)
+  return (await import('./lib/workers/primary.ts')).startWorkers(config, args, runtime([]))
 }
 
 // The signals of a terminal or of systemd come to every process: the primary decides, and tells the workers.

@@ -16,8 +16,8 @@ import type { Endpoint } from './http/listener.ts'
 import { TrustedProxies } from './http/proxies.ts'
 import { Router } from './http/router.ts'
 import { HttpServer } from './http/server.ts'
-import type { Relay } from './log-relay.ts'
 import { Log } from './log.ts'
+import type { Family } from './metrics/family.ts'
 import { Measures } from './metrics/measures.ts'
 import { Allowance } from './routes/allowance.ts'
 import { livez, readyz } from './routes/health.ts'
@@ -26,6 +26,7 @@ import { register } from './routes/register.ts'
 import { root } from './routes/root.ts'
 import { submit } from './routes/submit.ts'
 import { token } from './routes/token.ts'
+import type { Runtime } from './runtime.ts'
 import { makeBasedir } from './store/basedir.ts'
 import { Layout } from './store/layout.ts'
 import { Store } from './store/store.ts'
@@ -45,25 +46,10 @@ export interface App {
   reload(): Promise<void>
   /** What was announced when it began to listen. */
   readonly announced: readonly string[]
+  /** Gives what this process has counted and measured. */
+  measure(): readonly Family[]
   /** Stops taking connections, waits for what is under way, and closes everything. */
   stop(): Promise<void>
-}
-
-/** What only the process knows. */
-export interface Runtime {
-  /** Writes a line to standard output. */
-  readonly print: (line: string) => void
-  readonly version: string
-  readonly nodeVersion: string
-  readonly residentBytes: () => number
-  readonly cpuSeconds: () => number
-  /** Descriptors of listening sockets that were passed to this process; they stand in for host and port. */
-  readonly sockets: readonly number[]
-  readonly environment: Readonly<Record<string, string | undefined>>
-  /** Ends the processes of a group at once. */
-  readonly killGroup: (pid: number) => void
-  /** Takes the lines of the logs, where this is one of several processes and another writes them. */
-  readonly relay?: Relay
 }
 
 /** Builds the server and begins to listen. */
@@ -76,9 +62,9 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   for (const directory of [layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
-  const { print, relay } = runtime
+  const { print, primary } = runtime
   const isVerbose = config.isDevelopment || config.isLogPrinted
-  const log = new Log({ directory: layout.logs, print, isVerbose, limitBytes: config.logBytes, adminToken, relay })
+  const log = new Log({ directory: layout.logs, print, isVerbose, limitBytes: config.logBytes, adminToken, relay: primary?.writeLine })
   const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
@@ -97,14 +83,16 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     room: () => store.knownRoom,
     isReady: () => readiness.wasReady,
   })
-  const { alert: target, silenceHours, studyHours } = config
+  const { silenceHours, studyHours } = config
+  const target = primary === undefined ? config.alert : undefined // of several, one looks and tells for all
   const alerting = new Alerting({ ...runtime, target, silenceHours, studyHours, layout, log, measures, room: () => store.knownRoom })
+  const noteFailure = primary?.noteFailure ?? alerting.noteFailure.bind(alerting)
   const stopObserving = observeSyncs((seconds) => measures.synced(seconds))
   const router = new Router({
     '/': { GET: root },
     '/livez': { GET: livez },
     '/readyz': { GET: readyz(readiness) },
-    '/metrics': { GET: metrics({ adminToken, read: () => measures.read() }) },
+    '/metrics': { GET: metrics({ adminToken, read: primary?.readMetrics ?? (async () => measures.read()) }) },
     '/token': { GET: token({ adminToken, grants, clients, log }) },
     '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
     '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config) }) },
@@ -123,7 +111,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       count(measures, router, answered)
       advise(answered)
       const { path, error, requestId } = answered
-      if (path === '/submit' && error !== undefined && isOurFault(error)) alerting.noteFailure(error.code, requestId)
+      if (path === '/submit' && error !== undefined && isOurFault(error)) noteFailure(error.code, requestId)
     },
     onRefused: (error) => measures.refused(error.code),
   })
@@ -155,6 +143,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   return {
     log,
     announced,
+    measure: () => measures.read(),
     reopen: () => log.reopen(),
     async reload() {
       await log.reopen()

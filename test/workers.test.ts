@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { readConfig } from '../lib/config.ts'
 import { Pause } from '../lib/workers/pause.ts'
 import { shareOf } from '../lib/workers/share.ts'
+import { consoleOf, countOf, startFleet, workersOf } from './fleet.ts'
 import {
   ADMIN_TOKEN,
   after,
@@ -22,26 +23,11 @@ import {
   temporaryDirectory,
   until,
   type Running,
-  type StartOptions,
 } from './harness.ts'
 import { formBody, submitHead, Wire } from './wire.ts'
 
 const PREFIX = 'REPROSCHEMA_BACKEND_'
 const MEGABYTE = 1_000_000
-
-function start(t: TestContext, { env = {}, ...options }: StartOptions & { workers?: number } = {}): Promise<Running> {
-  return startServer(t, { ...options, env: { [`${PREFIX}WORKERS`]: String(options.workers ?? 2), ...env } })
-}
-
-/** The process ids of the workers. */
-async function workersOf(server: Running): Promise<number[]> {
-  const pid = server.process.pid ?? 0
-  try {
-    return (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter((text) => text !== '').map(Number)
-  } catch {
-    return [] // it has ended
-  }
-}
 
 function isRunning(pid: number): boolean {
   try {
@@ -51,11 +37,8 @@ function isRunning(pid: number): boolean {
   }
 }
 
-const consoleOf = (basedir: string) => readFile(join(basedir, 'logs', 'console.log'), 'utf8')
-const countOf = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].length
-
 test('several processes serve one port, and print and log one start and one stop', async (t) => {
-  const server = await start(t, { workers: 3, env: { [`${PREFIX}TOKEN`]: '' } })
+  const server = await startFleet(t, { workers: 3, env: { [`${PREFIX}TOKEN`]: '' } })
   await until('the token is printed', () => /^TOKEN=.*\n/m.test(server.output()))
   assert.equal((await workersOf(server)).length, 3)
   assert.equal((await readdir(join(server.basedir, 'uploads', 'staging'))).length, 3)
@@ -85,7 +68,7 @@ for (const { name, env, args } of tokens) {
     const file = join(await temporaryDirectory(t), 'token')
     await writeFile(file, ADMIN_TOKEN)
     const named = Object.fromEntries(Object.entries(env).map(([key, value]) => [key, value.replace('FILE', file)]))
-    const server = await start(t, { env: named, args: args.map((arg) => arg.replace('FILE', file)) })
+    const server = await startFleet(t, { env: named, args: args.map((arg) => arg.replace('FILE', file)) })
     await until('it has said all', () => server.output().includes('Data goes to') && (name !== 'made at the start' || /^TOKEN=.*\n/m.test(server.output())))
     const token = /^TOKEN=(.*)$/m.exec(server.output())?.[1] ?? ADMIN_TOKEN
     const before = await workersOf(server)
@@ -104,7 +87,7 @@ for (const { name, env, args } of tokens) {
 }
 
 test('a worker that ends is replaced after a pause that grows, and the others go on', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   const [steady, first = 0] = await workersOf(server)
   let last = first
   for (let count = 1; count <= 3; count++) {
@@ -169,7 +152,7 @@ async function assertEnds(ended: Promise<number | string>, expected: number): Pr
 // As systemd and a terminal send it, to every process; and as `kill` does, to the primary alone.
 for (const whom of ['every process', 'the primary alone'] as const) {
   test(`SIGTERM to ${whom}: uploads under way in every worker are accepted, new connections are not`, async (t) => {
-    const server = await start(t)
+    const server = await startFleet(t)
     const authToken = await askToken(server)
     const uploads = await Promise.all(Array.from({ length: 6 }, () => beginUpload(server, authToken)))
     await until('all are staged', async () => (await listUploads(server.basedir)).length === 6)
@@ -189,7 +172,7 @@ for (const whom of ['every process', 'the primary alone'] as const) {
 }
 
 test('an upload that does not end is cut after the stop seconds', async (t) => {
-  const server = await start(t, { env: { [`${PREFIX}STOP_SECONDS`]: '0' } })
+  const server = await startFleet(t, { env: { [`${PREFIX}STOP_SECONDS`]: '0' } })
   await beginUpload(server, await askToken(server))
   await until('it is staged', async () => (await listUploads(server.basedir)).length > 0)
   await assertEnds(server.stop(), 0)
@@ -197,7 +180,7 @@ test('an upload that does not end is cut after the stop seconds', async (t) => {
 })
 
 test('a second signal ends every process at once, and the next start removes what they left', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   await beginUpload(server, await askToken(server))
   await until('it is staged', async () => (await listUploads(server.basedir)).length > 0)
   const workers = await workersOf(server)
@@ -207,14 +190,14 @@ test('a second signal ends every process at once, and the next start removes wha
   void server.stop()
   await assertEnds(ended, 1)
   await until('the workers have ended', () => !workers.some(isRunning))
-  const next = await start(t, { basedir: server.basedir })
+  const next = await startFleet(t, { basedir: server.basedir })
   await until('nothing is left', async () => (await listUploads(next.basedir)).length === 0)
   await assertEnds(next.stop(), 0)
   assert.deepEqual(await readdir(join(server.basedir, 'uploads', 'staging')), [])
 })
 
 test('workers whose primary is killed end by themselves', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   const workers = await workersOf(server)
   assert.equal(workers.length, 2)
   server.process.kill('SIGKILL')
@@ -222,7 +205,7 @@ test('workers whose primary is killed end by themselves', async (t) => {
 })
 
 test('a worker that is killed during a stop makes the exit code 1', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   await beginUpload(server, await askToken(server))
   await until('it is staged', async () => (await listUploads(server.basedir)).length > 0)
   const ended = server.stop()
@@ -274,7 +257,7 @@ test('an alert on silence with several processes is refused with a sentence', ()
 })
 
 test('sockets of systemd with several processes are refused with a sentence', async (t) => {
-  const server = start(t, { through: ['sh', '-c', 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', 'sh'] })
+  const server = startFleet(t, { through: ['sh', '-c', 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', 'sh'] })
   await assert.rejects(server, /ended with 2:\nSockets of systemd and several processes cannot be used together: .*\n$/)
 })
 
@@ -285,7 +268,7 @@ test('one process loads no code for several', async (t) => {
   assert.equal(await server.stop(), 0)
   const opened = new Set([...(await readFile(trace, 'utf8')).matchAll(/\/dist\/lib\/(?:workers\/)?(\w+\.js)"/g)].map((match) => match[1]))
   assert.ok(opened.has('app.js'), [...opened].join(' '))
-  assert.deepEqual([...opened].filter((file) => /^(primary|place|worker|share|pause|message)\.js$/.test(file ?? '')), [])
+  assert.deepEqual([...opened].filter((file) => /^(primary|place|worker|share|pause|message|tally|census|lookout)\.js$/.test(file ?? '')), [])
 })
 
 test('logs of an earlier week are turned once, and no line is lost', async (t) => {
@@ -296,7 +279,7 @@ test('logs of an earlier week are turned once, and no line is lost', async (t) =
     await writeFile(join(basedir, 'logs', name), 'old\n')
     await utimes(join(basedir, 'logs', name), lastWeek, lastWeek)
   }
-  const server = await start(t, { workers: 4, basedir })
+  const server = await startFleet(t, { workers: 4, basedir })
   const most = 400
   await Promise.all(Array.from({ length: most }, () => request(`${server.url}/`, { headers: { connection: 'close' } })))
   assert.equal(await server.stop(), 0)
@@ -312,7 +295,7 @@ test('logs of an earlier week are turned once, and no line is lost', async (t) =
 })
 
 test('SIGHUP and SIGUSR2 begin the log files anew, and end nothing', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   const log = join(server.basedir, 'logs', 'access.log')
   for (const signal of ['SIGHUP', 'SIGUSR2'] as const) {
     await request(`${server.url}/?before`)
@@ -328,7 +311,7 @@ test('SIGHUP and SIGUSR2 begin the log files anew, and end nothing', async (t) =
 })
 
 test('workers that are killed under load, and a restart, lose no submission that was accepted', async (t) => {
-  const server = await start(t)
+  const server = await startFleet(t)
   const authToken = await askToken(server)
   const promised = new Map<string, string>()
   let isOver = false
@@ -356,7 +339,7 @@ test('workers that are killed under load, and a restart, lose no submission that
   await assertEnds(ended, 0)
   isOver = true
   await Promise.all(clients)
-  const next = await start(t, { basedir: server.basedir })
+  const next = await startFleet(t, { basedir: server.basedir })
   assert.equal(await next.stop(), 0)
   for (const [storedAs, text] of promised) {
     assert.equal(await readFile(join(server.basedir, 'uploads/responses/study', storedAs), 'utf8'), text, storedAs)

@@ -1,7 +1,13 @@
 import type { LogName } from '../log-relay.ts'
+import type { Family } from '../metrics/family.ts'
 
 /** What the primary process tells a worker. The admin token travels here alone: never in arguments or an environment. */
-export type ToWorker = { readonly type: 'start'; readonly adminToken: string } | { readonly type: 'reload' } | { readonly type: 'stop' }
+export type ToWorker =
+  | { readonly type: 'start'; readonly adminToken: string }
+  | { readonly type: 'reload' }
+  | { readonly type: 'stop' }
+  | { readonly type: 'measure'; readonly question: number }
+  | { readonly type: 'metrics'; readonly question: number; readonly families: readonly Family[] }
 
 /** What a worker tells the primary process; `here` says that it can be told something now. */
 export type FromWorker =
@@ -10,6 +16,9 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly failure: Failure }
   | { readonly type: 'log'; readonly name: LogName; readonly line: string }
   | { readonly type: 'print'; readonly line: string }
+  | { readonly type: 'submission failed'; readonly code: string; readonly requestId: string }
+  | { readonly type: 'measured'; readonly question: number; readonly families: readonly Family[] }
+  | { readonly type: 'metrics wanted'; readonly question: number }
   | { readonly type: 'stopped' }
 
 /** An error on its way from one process to another. */

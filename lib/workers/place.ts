@@ -1,9 +1,11 @@
 import cluster, { type Worker } from 'node:cluster'
 import type { Log } from '../log.ts'
+import type { Family } from '../metrics/family.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { WorkerEndedError } from './ended.ts'
 import { parseFailure, type FromWorker, type ToWorker } from './message.ts'
 import { Pause } from './pause.ts'
+import { Tally } from './tally.ts'
 
 // The primary has read the admin token: a worker that begins weeks later is to have the same, and no copy to be seen.
 const NO_TOKEN = { [SETTINGS.token.variable]: undefined, [SETTINGS.tokenFile.variable]: undefined }
@@ -16,10 +18,16 @@ export interface PlaceParts {
   readonly log: Log
   /** Writes a line to standard output. */
   readonly print: (line: string) => void
+  /** Is told of a submission that failed through our fault. */
+  readonly noteFailure: (code: string, requestId: string) => void
+  /** Gives what all workers have counted and measured. */
+  readonly readMetrics: () => Promise<readonly Family[]>
 }
 
 /** The place of one worker: the process that has it now, and the next one when that has ended. */
 export class Place {
+  /** What its workers have counted and measured. */
+  readonly tally = new Tally((question) => this.#tell({ type: 'measure', question }))
   readonly #parts: PlaceParts
   readonly #pause = new Pause()
   #worker: Worker | undefined
@@ -40,11 +48,17 @@ export class Place {
     this.#ended = ended
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
-        if (message.type === 'started') resolve(message.announced)
-        else if (message.type === 'failed') reject(parseFailure(message.failure))
-        else this.#hear(worker, message)
+        if (message.type === 'failed') reject(parseFailure(message.failure))
+        else if (message.type !== 'started') this.#hear(worker, message)
+        else {
+          this.tally.begin()
+          resolve(message.announced)
+        }
       })
-      void ended.then((ending) => reject(new WorkerEndedError(ending)))
+      void ended.then((ending) => {
+        this.tally.end()
+        reject(new WorkerEndedError(ending))
+      })
     })
   }
 
@@ -82,13 +96,20 @@ export class Place {
   }
 
   #hear(worker: Worker, message: FromWorker): void {
-    const { adminToken, log, print } = this.#parts
+    const { adminToken, log, print, noteFailure } = this.#parts
     if (message.type === 'log') log.append(message.name, message.line)
     else if (message.type === 'print') print(message.line)
+    else if (message.type === 'submission failed') noteFailure(message.code, message.requestId)
+    else if (message.type === 'measured') this.tally.take(message.question, message.families)
+    else if (message.type === 'metrics wanted') void this.#answer(message.question)
     else if (message.type === 'here' && worker === this.#worker) {
       this.#tell({ type: 'start', adminToken })
       if (this.#isStopping) this.#tell({ type: 'stop' }) // it did not hear the first
     }
+  }
+
+  async #answer(question: number): Promise<void> {
+    this.#tell({ type: 'metrics', question, families: await this.#parts.readMetrics() })
   }
 
   #tell(message: ToWorker): void {

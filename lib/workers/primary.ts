@@ -4,39 +4,49 @@ import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
 import { Directories } from '../directories.ts'
 import { Log } from '../log.ts'
+import type { Runtime } from '../runtime.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { makeBasedir } from '../store/basedir.ts'
 import { Layout } from '../store/layout.ts'
+import { takeCensus } from './census.ts'
 import { WorkerEndedError } from './ended.ts'
+import { Lookout } from './lookout.ts'
 import { Place } from './place.ts'
 
 /**
  * Begins several processes that serve one port together, and replaces one that ends. What they log comes here and is
- * written here: a file with one writer is turned once. Each is this program with its own arguments.
- * @param print writes a line to standard output
+ * written here: a file with one writer is turned once. Alerts are sent from here, and their numbers are added up here. Each
+ * is this program with its own arguments.
  */
-export async function startWorkers(config: Config, args: readonly string[], print: (line: string) => void): Promise<App> {
+export async function startWorkers(config: Config, args: readonly string[], runtime: Runtime): Promise<App> {
+  const { print } = runtime
   const layout = new Layout(config.basedir)
   await makeBasedir(layout, new Directories())
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
   const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })
   cluster.setupPrimary({ args: ['serve', ...withoutTokenFile(args)] })
-  const places = Array.from({ length: config.workers }, () => new Place({ adminToken, log, print }))
+  const lookout = new Lookout({ config, layout, log, runtime })
+  const places: Place[] = []
+  const readMetrics = () => takeCensus(places.map(({ tally }) => tally), () => lookout.measure())
+  const parts = { adminToken, log, print, readMetrics, noteFailure: lookout.noteFailure.bind(lookout) }
+  while (places.length < config.workers) places.push(new Place(parts))
   const announced = await startAll(places)
   for (const place of places) place.keep()
   await log.open()
   for (const line of announced) log.announceNow(line)
   if (fixedToken === undefined) log.announceForGood(`TOKEN=${adminToken}`)
+  lookout.start()
   return {
     log,
     announced,
+    measure: () => lookout.measure(),
     reopen: () => log.reopen(),
     async reload() {
       await log.reopen()
       for (const place of places) place.reload()
     },
-    stop: () => stopAll(places, log),
+    stop: () => stopAll(places, log, lookout),
   }
 }
 
@@ -49,9 +59,10 @@ async function startAll(places: readonly Place[]): Promise<readonly string[]> {
   throw failed.reason
 }
 
-async function stopAll(places: readonly Place[], log: Log): Promise<void> {
+async function stopAll(places: readonly Place[], log: Log, lookout: Lookout): Promise<void> {
   log.announce('Stopping: uploads under way may finish')
   const endings = await Promise.all(places.map((place) => place.stop()))
+  lookout.stop()
   log.announce('Stopped')
   await log.close()
   const bad = endings.find((ending) => ending !== 0)
