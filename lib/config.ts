@@ -32,9 +32,6 @@ export function readConfig(args: readonly string[], environment: Readonly<Record
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
     mistakes.push(`${SETTINGS.tlsCert.variable} and ${SETTINGS.tlsKey.variable} belong together: set both or none.`)
   }
-  if (config.workers > 1 && config.silenceHours !== undefined) {
-    mistakes.push(`${SETTINGS.silenceHours.variable} is for one worker alone, which sees every submission: set ${SETTINGS.workers.variable} to 1.`)
-  }
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return Object.freeze(config)
 }

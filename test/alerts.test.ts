@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -12,29 +12,12 @@ import { Alerts } from '../lib/alerts/alerts.ts'
 import { Condition } from '../lib/alerts/condition.ts'
 import { SpaceForecast } from '../lib/alerts/space-forecast.ts'
 import { studyTimeBetween } from '../lib/alerts/study-hours.ts'
+import { makeProgram, writeReceipts } from './alerted.ts'
 import { after, askToken, request, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { writeZip } from './zip-writer.ts'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-
-/** A program that keeps what it is told: its input and ALERT, in a file for each time it runs. */
-async function makeProgram(t: TestContext, body = ''): Promise<{ path: string; told: () => Promise<{ json: Record<string, unknown>; environment: string }[]> }> {
-  const directory = await temporaryDirectory(t)
-  const path = join(directory, 'tell')
-  const script = `#!/bin/sh\n${body}\ncat >${directory}/$$.part; env >>${directory}/$$.part; mv ${directory}/$$.part ${directory}/$$.told\n`
-  await writeFile(path, script)
-  await chmod(path, 0o700)
-  const told = async () => {
-    const names = (await readdir(directory)).filter((name) => name.endsWith('.told'))
-    const texts = await Promise.all(names.map((name) => readFile(join(directory, name), 'utf8')))
-    return texts.map((text) => {
-      const [json = '', ...environment] = text.split('\n')
-      return { json: JSON.parse(json) as Record<string, unknown>, environment: environment.join('\n') }
-    })
-  }
-  return { path, told }
-}
 
 const logOf = (server: { basedir: string }, name: string) => readFile(join(server.basedir, 'logs', name), 'utf8').catch(() => '')
 
@@ -70,17 +53,6 @@ test('free space below the reserve is told', async (t) => {
   assert.deepEqual([json['kind'], json['reserve_bytes']], ['low_space', 1_000_000_000_000_000])
   assert.match(String(json['message']), /^Submissions are refused: \d+ bytes are free, /)
 })
-
-async function writeReceipts(basedir: string, moments: readonly { at: number; name: string; bytes: number }[]): Promise<void> {
-  await mkdir(join(basedir, 'receipts', 'study'), { recursive: true })
-  const lines = moments.map(({ at, name, bytes }, index) => {
-    const stored = `${index}-${name}`
-    const file = { field: 'file', name, stored_as: stored, bytes, sha256: String(index).padStart(64, '0') }
-    const head = { id: String(index).padStart(32, '0'), received_at: new Date(at).toISOString(), project: 'study' }
-    return `${JSON.stringify({ ...head, token_sha256: '0'.repeat(64), fields: [], files: [file], previous: null })}\n`
-  })
-  await writeFile(join(basedir, 'receipts', 'study', '20241101T023615.000000Z-00000000.ndjson'), lines.join(''))
-}
 
 test('a silence is told, also after a restart; a submission ends it', async (t) => {
   const { path, told } = await makeProgram(t)

@@ -250,12 +250,6 @@ test('a bad number of workers is refused', () => {
   }
 })
 
-test('an alert on silence with several processes is refused with a sentence', () => {
-  const { status, stderr } = runProgram(['--workers=2', '--silence-hours=24'])
-  assert.equal(status, 2)
-  assert.match(stderr, /^REPROSCHEMA_BACKEND_SILENCE_HOURS is for one worker alone, .*: set REPROSCHEMA_BACKEND_WORKERS to 1\.\n$/)
-})
-
 test('sockets of systemd with several processes are refused with a sentence', async (t) => {
   const server = startFleet(t, { through: ['sh', '-c', 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', 'sh'] })
   await assert.rejects(server, /ended with 2:\nSockets of systemd and several processes cannot be used together: .*\n$/)
