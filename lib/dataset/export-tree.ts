@@ -90,7 +90,7 @@ export class ExportTree {
     let copy = this.#copies.get(wished) ?? 1
     const pathOf = () => (copy === 1 ? wish : join(dir, `${name}-${copy}${ext}`))
     while (this.#taken.has(foldName(pathOf()))) copy++
-    this.#copies.set(wished, copy)
+    if (copy > 1) this.#copies.set(wished, copy) // most names come once, and there may be hundreds of thousands
     return pathOf()
   }
 
