@@ -81,7 +81,10 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     ...runtime,
     tokensAlive: () => grants.countAlive(Date.now()),
     room: () => store.knownRoom,
-    isReady: () => readiness.wasReady,
+    isReady: () => {
+      if (readiness.wasReady === false) void readiness.ask() // of several processes another may be asked from now on
+      return readiness.wasReady
+    },
   })
   const { silenceHours, studyHours } = config
   const target = primary === undefined ? config.alert : undefined // of several, one looks and tells for all

@@ -7,6 +7,10 @@ import { test } from 'node:test'
 import { ADMIN_TOKEN, after, askToken, needs, PROGRAM, request, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
 
 const NO_TOKEN = { REPROSCHEMA_BACKEND_TOKEN: '' } // the server makes one, and prints it
+const SERVERS = [
+  { by: 'of one process', env: NO_TOKEN },
+  { by: 'of several processes', env: { ...NO_TOKEN, REPROSCHEMA_BACKEND_WORKERS: '2' } },
+]
 
 const logOf = (server: { basedir: string }, name: string) => readFile(join(server.basedir, 'logs', name), 'utf8').catch(() => '')
 
@@ -22,26 +26,28 @@ async function adminTokenOf(server: Running): Promise<string> {
   return /^TOKEN=(.*)$/m.exec(server.output())?.[1] ?? ''
 }
 
-test('a log that is too large is turned, ten are kept, and the token that was made at the start is found in the newest', async (t) => {
-  const server = await startServer(t, { env: { ...NO_TOKEN, REPROSCHEMA_BACKEND_LOG_BYTES: '1000' } })
-  const token = await adminTokenOf(server)
-  await until('more than ten were turned', async () => {
-    for (let count = 0; count < 20; count++) assert.equal((await request(`${server.url}/token?token=${token}`)).status, 200)
-    const newest = [await turnedOf(server, 'console.log'), await turnedOf(server, 'access.log')].map((turned) => turned.at(-1) ?? 0)
-    return Math.min(...newest) >= 12
-  }, 120)
-  assert.equal(await server.stop(), 0)
-  for (const name of ['console.log', 'access.log']) {
-    const turned = await turnedOf(server, name)
-    const newest = turned.at(-1) ?? 0
-    assert.deepEqual(turned, Array.from({ length: 10 }, (_, index) => newest - 9 + index))
-  }
-  const entries = (await readdir(join(server.basedir, 'logs'))).filter((entry) => entry.startsWith('console.log'))
-  for (const entry of entries) {
-    const lines = (await logOf(server, entry)).split('\n')
-    assert.deepEqual([lines.indexOf(`TOKEN=${token}`), lines.lastIndexOf(`TOKEN=${token}`)], [0, 0], entry)
-  }
-})
+for (const { by, env } of SERVERS) {
+  test(`a log ${by} that is too large is turned, ten are kept, and the token that was made at the start is found in the newest`, async (t) => {
+    const server = await startServer(t, { env: { ...env, REPROSCHEMA_BACKEND_LOG_BYTES: '1000' } })
+    const token = await adminTokenOf(server)
+    await until('more than ten were turned', async () => {
+      for (let count = 0; count < 20; count++) assert.equal((await request(`${server.url}/token?token=${token}`)).status, 200)
+      const newest = [await turnedOf(server, 'console.log'), await turnedOf(server, 'access.log')].map((turned) => turned.at(-1) ?? 0)
+      return Math.min(...newest) >= 12
+    }, 120)
+    assert.equal(await server.stop(), 0)
+    for (const name of ['console.log', 'access.log']) {
+      const turned = await turnedOf(server, name)
+      const newest = turned.at(-1) ?? 0
+      assert.deepEqual(turned, Array.from({ length: 10 }, (_, index) => newest - 9 + index))
+    }
+    const entries = (await readdir(join(server.basedir, 'logs'))).filter((entry) => entry.startsWith('console.log'))
+    for (const entry of entries) {
+      const lines = (await logOf(server, entry)).split('\n')
+      assert.deepEqual([lines.indexOf(`TOKEN=${token}`), lines.lastIndexOf(`TOKEN=${token}`)], [0, 0], entry)
+    }
+  })
+}
 
 test('a log that was not too large is not turned', async (t) => {
   const server = await startServer(t)
@@ -51,13 +57,13 @@ test('a log that was not too large is not turned', async (t) => {
   assert.doesNotMatch(await logOf(server, 'console.log'), /TOKEN=/)
 })
 
-for (const signal of ['SIGHUP', 'SIGUSR2'] as const) {
-  test(`after ${signal} a log that was moved away is begun anew, with the token at its head, and nothing is lost`, async (t) => {
-    const server = await startServer(t, { env: NO_TOKEN })
+for (const { signal, by, env } of SERVERS.flatMap((server) => (['SIGHUP', 'SIGUSR2'] as const).map((signal) => ({ signal, ...server })))) {
+  test(`after ${signal} a log ${by} that was moved away is begun anew, with the token at its head, and nothing is lost`, async (t) => {
+    const server = await startServer(t, { env })
     const token = await adminTokenOf(server)
     const logs = join(server.basedir, 'logs')
     await request(`${server.url}/before`)
-    await until('the lines are there', async () => /before/.test(await logOf(server, 'access.log')))
+    await until('the lines are there', async () => /before/.test(await logOf(server, 'access.log')) && / INFO refused /.test(await logOf(server, 'console.log')))
     for (const name of ['console.log', 'access.log']) await rename(join(logs, name), join(logs, `${name}.1`))
     process.kill(server.process.pid ?? 0, signal)
     await until('there is a new one', async () => (await logOf(server, 'console.log')) === `TOKEN=${token}\n`)

@@ -90,6 +90,19 @@ test('SIGHUP reads a new certificate; connections that are open stay', async (t)
   next.destroy()
 })
 
+test('SIGHUP reads a new certificate in every one of several processes', async (t) => {
+  if (!needs(t, 'openssl', 'openssl')) return
+  const scene = await start(t, { REPROSCHEMA_BACKEND_WORKERS: '3' })
+  makePair(scene.cert, scene.key, 'second')
+  await renew(scene, /INFO certificate read expires=/, 3)
+  for (let count = 0; count < 6; count++) {
+    const socket = await open(scene.server)
+    assert.equal(nameOf(socket), 'second')
+    socket.destroy()
+  }
+  assert.equal(await scene.server.stop(), 0)
+})
+
 const badPairs = [
   { name: 'a key of another certificate', reason: /key values mismatch/, spoil: ({ key }: Scene, other: { key: string }) => copyFile(other.key, key) },
   { name: 'a certificate that is none', reason: /PEM|no start line/i, spoil: ({ cert }: Scene) => writeFile(cert, 'nonsense') },
@@ -166,12 +179,12 @@ function makePair(cert: string, key: string, name: string): void {
   assert.equal(status, 0, stderr)
 }
 
-/** Sends SIGHUP and waits for one more line in the log that tells what became of it. */
-async function renew({ server }: Scene, line: RegExp): Promise<void> {
+/** Sends SIGHUP and waits for one more line of each process in the log that tells what became of it. */
+async function renew({ server }: Scene, line: RegExp, processes = 1): Promise<void> {
   const count = async () => (await readFile(join(server.basedir, 'logs', 'console.log'), 'utf8')).split('\n').filter((each) => line.test(each)).length
   const before = await count()
   server.process.kill('SIGHUP')
-  await until(`the log says ${line}`, async () => (await count()) > before)
+  await until(`the log says ${line}`, async () => (await count()) >= before + processes)
 }
 
 function open(server: Running, options: ConnectionOptions = {}): Promise<TLSSocket> {
