@@ -78,13 +78,13 @@ const hostile: Hostile[] = [
   },
   {
     name: 'more answers of one session than are held in memory',
-    uploads: (session) => Array.from({ length: 25 }, (_, index) => [answers(`[${activity(`a${index}`)},${response(`a${index}`, session, 1).slice(0, -1)},"note":"${'x'.repeat(10 * MEGABYTE)}"}]`)]),
+    uploads: (session) => Array.from({ length: 16 }, (_, index) => [answers(`[${activity(`a${index}`)},${response(`a${index}`, session, 1).slice(0, -1)},"note":"${'x'.repeat(10 * MEGABYTE)}"}]`)]),
     reason: /^The answers of this session have more than \d+ bytes, or \d+ commas and brackets, with it\.$/,
     expect: ({ sessions, incomplete, responses }, session) => {
       const row = sessions.find((each) => each['session'] === session)
       const lacking = row?.['missing']?.split('; ').filter((each) => /^activity_0\.jsonld of upload \S+, which cannot be used: The answers of this session/.test(each)) ?? []
       assert.deepEqual([row?.['state'], lacking.length], ['incomplete', incomplete.length])
-      assert.equal(responses.filter((each) => each['session'] === session).length, 25 - incomplete.length)
+      assert.equal(responses.filter((each) => each['session'] === session).length, 16 - incomplete.length)
     },
   },
   {
