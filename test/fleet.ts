@@ -28,16 +28,13 @@ export function countOf(text: string, pattern: RegExp): number {
   return [...text.matchAll(pattern)].length
 }
 
-/**
- * Asks a server of which one worker stands still. That one is handed a connection too, once, and does not take it: of two
- * requests at the same time the other worker answers one at least.
- */
+/** Asks a server of which one worker stands still. What that one was taking just then is not answered, and asked again. */
 export async function askBeside(server: Running, path: string): Promise<Answer> {
-  const ending = new AbortController()
-  const ask = () => request(`${server.url}${path}`, { headers: { connection: 'close' }, signal: ending.signal })
-  try {
-    return await Promise.any([ask(), ask()])
-  } finally {
-    ending.abort()
+  for (;;) {
+    try {
+      return await request(`${server.url}${path}`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5000) })
+    } catch (error) {
+      if (!(error instanceof DOMException && error.name === 'TimeoutError')) throw error
+    }
   }
 }

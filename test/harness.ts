@@ -161,9 +161,9 @@ export interface StoredFile {
   readonly sha256: string
 }
 
-/** Sends a request and reads the answer. Redirects are given as they are. */
+/** Sends a request and reads the answer, for two minutes at most. Redirects are given as they are. */
 export async function request(url: string, options: RequestInit = {}): Promise<Answer> {
-  const response = await fetch(url, { redirect: 'manual', ...options })
+  const response = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(120_000), ...options })
   const text = await response.text()
   return { status: response.status, headers: response.headers, text, json: parseObject(text) }
 }
