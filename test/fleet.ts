@@ -28,13 +28,21 @@ export function countOf(text: string, pattern: RegExp): number {
   return [...text.matchAll(pattern)].length
 }
 
-/** Asks a server of which one worker stands still. What that one was taking just then is not answered, and asked again. */
+/**
+ * Asks a server of which one worker stands still. That one is handed a connection too, and does not take it: of two requests
+ * at the same time the other worker mostly answers one at least; where it does not, they are sent again.
+ */
 export async function askBeside(server: Running, path: string): Promise<Answer> {
   for (;;) {
+    const ending = new AbortController()
+    const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(5000)])
+    const ask = () => request(`${server.url}${path}`, { headers: { connection: 'close' }, signal })
     try {
-      return await request(`${server.url}${path}`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5000) })
+      return await Promise.any([ask(), ask()])
     } catch (error) {
-      if (!(error instanceof DOMException && error.name === 'TimeoutError')) throw error
+      if (!signal.aborted) throw error
+    } finally {
+      ending.abort()
     }
   }
 }
