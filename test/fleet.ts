@@ -35,13 +35,15 @@ export function countOf(text: string, pattern: RegExp): number {
 export async function askBeside(server: Running, path: string): Promise<Answer> {
   for (;;) {
     const ending = new AbortController()
-    const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(5000)])
+    const { signal } = ending
+    const timer = setTimeout(() => ending.abort(), 5000)
     const ask = () => request(`${server.url}${path}`, { headers: { connection: 'close' }, signal })
     try {
       return await Promise.any([ask(), ask()])
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
+      clearTimeout(timer)
       ending.abort()
     }
   }
