@@ -3,7 +3,6 @@ import type { FileHandle } from 'node:fs/promises'
 import { remove, syncFile, writeWhole } from '../durable.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
-const WAIT_BYTES = 512 * 1024 // while a piece is being written the next one grows, and is cheaper for it
 const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, so that none has to wait
 const CROWDED_WRITE_BYTES = 32 * 1024
 const MOST_CHUNKS = 256 // held one by one; more are joined, since a chunk of one byte costs a hundred in memory
@@ -23,7 +22,7 @@ export interface Gathered {
 
 /**
  * A file that is still arriving. Its bytes are gathered, written in large pieces and hashed on the way; at most two
- * pieces of half a megabyte are in memory, whatever the size of the file.
+ * pieces are in memory, whatever the size of the file.
  */
 export class StagedFile {
   readonly path: string
@@ -55,9 +54,8 @@ export class StagedFile {
     this.#gathered.bytes += bytes.length
     this.#chunks.push(bytes)
     if (this.#chunks.length >= MOST_CHUNKS) this.#chunks = [Buffer.concat(this.#chunks)]
-    const isCrowded = this.#gathered.bytes > CROWDED_BYTES
-    if (this.#waitingBytes < (isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)) return undefined
-    if (this.#flush !== undefined) return isCrowded || this.#waitingBytes >= WAIT_BYTES ? this.#flush : undefined
+    if (this.#waitingBytes < (this.#gathered.bytes > CROWDED_BYTES ? CROWDED_WRITE_BYTES : WRITE_BYTES)) return undefined
+    if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
     return undefined
   }
