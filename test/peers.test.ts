@@ -9,7 +9,7 @@ const installed = /^packages=\(([^)]*)\)$/m.exec(readFileSync(join(ROOT, '.ci', 
 test('every program that a test meets as a peer is installed before the tests run', () => {
   const wanted = readdirSync(import.meta.dirname).filter((file) => file.endsWith('.ts')).flatMap((file) => {
     const source = readFileSync(join(import.meta.dirname, file), 'utf8')
-    return [...source.matchAll(/\bneeds\(t, '[^']+', '([^']+)'\)|debianPackage: '([^']+)'/g)].map(([, byCall, byRow]) => byCall ?? byRow ?? '')
+    return [...source.matchAll(/\bneeds\(t, '[^']+', '([a-z0-9-]+)'\)|debianPackage: '([a-z0-9-]+)'/g)].map(([, byCall, byRow]) => byCall ?? byRow ?? '')
   })
   assert.ok(wanted.length > 40, `only ${wanted.length} calls were found`)
   assert.deepEqual([...new Set(wanted)].filter((name) => !installed.includes(name)), [])
