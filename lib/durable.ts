@@ -142,11 +142,11 @@ export function syncDirectory(path: string): Promise<void> {
 
 // Opened by its path each time: a descriptor kept open would go on syncing a directory that somebody has replaced.
 async function fsyncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r')
+  const descriptor = await callOpen(path, 'r', 0)
   try {
-    await syncFile(handle)
+    await sync(descriptor)
   } finally {
-    await handle.close()
+    await callClose(descriptor)
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Runs `work` for all who ask for it. Who asks while it runs waits for the next run, which all who wait share: what they
- * did before they asked is then covered by it.
+ * Runs `work` for all who ask for it, a moment after the first has asked, so that all who ask at one time share a run. Who
+ * asks while it runs waits for the next one: what was done before asking is covered by the run.
  */
 export class SharedRun {
   readonly #work: () => Promise<void>
@@ -14,12 +14,11 @@ export class SharedRun {
   /** Is settled as the run that began after this call. */
   run(): Promise<void> {
     if (this.#waiting !== undefined) return this.#waiting
-    if (this.#running === undefined) return this.#start()
     const next = () => {
       this.#waiting = undefined
       return this.#start()
     }
-    this.#waiting = this.#running.then(next, next)
+    this.#waiting = (this.#running ?? Promise.resolve()).then(next, next)
     return this.#waiting
   }
 

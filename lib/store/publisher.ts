@@ -64,11 +64,15 @@ export class Publisher {
     this.#receipts = parts.receipts
   }
 
-  /** Publishes a submission: when the promise is fulfilled all of it is durable; where it fails nothing is left. */
-  async publish(submission: Submission): Promise<Receipt> {
-    await this.#ensureProject(submission.project)
+  /** Makes ready what `publish` needs: the project's directory, and every file durable in the staging directory. */
+  async prepare({ project, files }: Submission): Promise<void> {
+    await this.#ensureProject(project)
     // One after another: a thousand small files must not take a thousand descriptors.
-    for (const { path, held } of submission.files) if (held !== undefined) await this.#staging.createStaged(path, held)
+    for (const { path, held } of files) if (held !== undefined) await this.#staging.createStaged(path, held)
+  }
+
+  /** Publishes what was prepared: when the promise is fulfilled all of it is durable; where it fails nothing is left. */
+  async publish(submission: Submission): Promise<Receipt> {
     for (;;) {
       try {
         return await this.#publishOnce(submission)

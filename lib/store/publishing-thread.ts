@@ -4,6 +4,7 @@ import { HttpError, type ErrorCode } from '../errors.ts'
 import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
+const MOST_ROUNDS = 2 // at a time: one is written while the other waits for its syncs
 const ENDED = 'the thread that publishes has ended'
 
 /** What became of a submission: its receipt, or the first one where the same files had come before. */
@@ -18,12 +19,20 @@ export interface PublishingParts {
   readonly processName: string
 }
 
-/** What goes to the thread: submissions with their numbers, as many as there are at the time, or the word to end. */
-export type Order = readonly { readonly number: number; readonly submission: Submission }[] | 'close'
+/** A submission that is to be published, with its number. */
+export interface Task {
+  readonly number: number
+  readonly submission: Submission
+}
+
+/** What goes to the thread: the submissions of one round, or the word to end. */
+export type Order = readonly Task[] | 'close'
 
 /** What comes back: what became of submissions, and how many seconds each sync since the last time took. */
 export interface Told {
   readonly outcomes: readonly Outcome[]
+  /** Whether this ends a round; submissions that take long may still be under way. */
+  readonly isRoundOver: boolean
   readonly syncSeconds: readonly number[]
 }
 
@@ -62,7 +71,8 @@ export class PublishingThread {
   #worker: Worker | undefined
   #burial: Promise<void> | undefined
   #count = 0
-  #gathered: { number: number; submission: Submission; caller: Caller }[] = []
+  #rounds = 0 // under way
+  #gathered: (Task & { readonly caller: Caller })[] = []
 
   /** @param settleLeft completes what a thread that died had begun; its staged files are there until that has ended */
   constructor(parts: PublishingParts, settleLeft: () => Promise<void>) {
@@ -98,9 +108,11 @@ export class PublishingThread {
     await ended
   }
 
-  // All that came in one turn of the event loop goes in one message.
+  // All that came in one turn of the event loop, or while others were being published, goes in one message: the more go
+  // together, the fewer syncs and changes of thread each of them takes.
   #send(): void {
     if (this.#burial !== undefined || this.#gathered.length === 0) return // they go when it has ended
+    if (this.#rounds >= MOST_ROUNDS) return // they go when one is over
     const gathered = this.#gathered
     this.#gathered = []
     for (const { number, caller } of gathered) this.#waiting.set(number, caller)
@@ -109,6 +121,7 @@ export class PublishingThread {
     try {
       this.#worker ??= this.#begin()
       this.#worker.postMessage(order, files.flatMap(({ held }) => (held === undefined ? [] : [held.buffer])))
+      this.#rounds++
     } catch (error) {
       this.#fail(gathered.map(({ number }) => number), error) // the system has no thread to give, for one
     }
@@ -117,13 +130,17 @@ export class PublishingThread {
   #begin(): Worker {
     const worker = new Worker(new URL('publishing.js', import.meta.url), { workerData: this.#parts }) // as it is in dist/
     let reason: unknown = new Error(ENDED)
-    worker.on('message', ({ outcomes, syncSeconds }: Told) => {
+    worker.on('message', ({ outcomes, isRoundOver, syncSeconds }: Told) => {
       for (const seconds of syncSeconds) tellSync(seconds)
       for (const outcome of outcomes) this.#settle(outcome)
+      if (!isRoundOver) return
+      this.#rounds--
+      this.#send()
     })
     worker.on('error', (error) => (reason = error))
     worker.on('exit', () => {
       this.#worker = undefined
+      this.#rounds = 0
       if (this.#waiting.size > 0) this.#burial = this.#bury(reason)
     })
     return worker

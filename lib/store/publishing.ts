@@ -4,11 +4,14 @@ import { observeSyncs, remove } from '../durable.ts'
 import { HttpError, systemCode } from '../errors.ts'
 import { Layout } from './layout.ts'
 import { Publisher, type Submission } from './publisher.ts'
-import type { Failure, Order, Outcome, Published, PublishingParts, Told } from './publishing-thread.ts'
+import type { Failure, Order, Outcome, Published, PublishingParts, Task, Told } from './publishing-thread.ts'
+import type { Receipt } from './receipt.ts'
 import { Receipts } from './receipts.ts'
 import { Repeats } from './repeats.ts'
 import { Staging } from './staging.ts'
 import { StampClock } from './stamp.ts'
+
+const FEW_FILES = 4 // of a submission; each is synced by itself
 
 // This file is where the thread of `PublishingThread` begins.
 const { basedir, processName } = workerData as PublishingParts
@@ -19,47 +22,61 @@ const staging = new Staging(layout.staging, processName, directories)
 const receipts = new Receipts(layout, directories, clock, processName)
 const publisher = new Publisher({ layout, directories, clock, staging, receipts })
 const repeats = new Repeats()
-let outcomes: Outcome[] = []
 let syncSeconds: number[] = []
 observeSyncs((seconds) => syncSeconds.push(seconds))
 
 parentPort?.on('message', (order: Order) => {
   if (order === 'close') void receipts.close().finally(() => parentPort?.close())
-  else for (const { number, submission } of order) void work(number, submission)
+  else void workAll(order)
 })
 parentPort?.on('messageerror', (error) => {
   throw error // which submissions it held nobody knows: the thread ends, and all under way are told so
 })
 
-parentPort?.postMessage({ outcomes, syncSeconds } satisfies Told) // nothing yet: it is ready
+tell([], false) // it is ready
 
-async function work(number: number, submission: Submission): Promise<void> {
+// Step by step together, so that they share the sync of their directory and that of their receipts. Those with many files
+// go a way of their own: nobody is to wait for them.
+async function workAll(tasks: readonly Task[]): Promise<void> {
+  const [few, many] = [tasks.filter(hasFewFiles), tasks.filter((task) => !hasFewFiles(task))]
+  for (const task of many) void work(task, prepare(task)).then((outcome) => tell([outcome], false))
+  const preparing = few.map((task) => ({ task, prepared: prepare(task) }))
+  await Promise.allSettled(preparing.map(({ prepared }) => prepared))
+  const outcomes = await Promise.all(preparing.map(({ task, prepared }) => work(task, prepared)))
+  tell(outcomes, true)
+}
+
+function hasFewFiles({ submission }: Task): boolean {
+  return submission.files.length <= FEW_FILES
+}
+
+/** Gives the first receipt where the submission is a repeat; else makes ready what it takes to publish it. */
+async function prepare({ submission }: Task): Promise<Receipt | undefined> {
+  const first = repeats.find(submission)
+  if (first !== undefined && (await publisher.isInPlace(first))) return first
+  await publisher.prepare(submission)
+  return undefined
+}
+
+async function work({ number, submission }: Task, prepared: Promise<Receipt | undefined>): Promise<Outcome> {
   try {
-    tell({ number, type: 'published', published: await publish(submission) })
+    return { number, type: 'published', published: await publish(submission, await prepared) }
   } catch (error) {
-    tell({ number, type: 'failed', failure: formatFailure(error) })
+    return { number, type: 'failed', failure: formatFailure(error) }
   }
 }
 
-// What ended in one turn of the event loop is told in one message.
-function tell(outcome: Outcome): void {
-  outcomes.push(outcome)
-  if (outcomes.length > 1) return
-  setImmediate(() => {
-    parentPort?.postMessage({ outcomes, syncSeconds } satisfies Told)
-    outcomes = []
-    syncSeconds = []
-  })
+async function publish(submission: Submission, first: Receipt | undefined): Promise<Published> {
+  const receipt = first ?? (await publisher.publish(submission))
+  if (first === undefined) repeats.remember(submission, receipt)
+  else await publisher.noteRepeat(submission, first)
+  await Promise.allSettled(submission.files.map((file) => remove(file.path))) // their second names are what counts
+  return { receipt, isRepeated: first !== undefined }
 }
 
-async function publish(submission: Submission): Promise<Published> {
-  const first = repeats.find(submission)
-  const isRepeated = first !== undefined && (await publisher.isInPlace(first))
-  const receipt = isRepeated ? first : await publisher.publish(submission)
-  if (isRepeated) await publisher.noteRepeat(submission, first)
-  else repeats.remember(submission, receipt)
-  await Promise.allSettled(submission.files.map((file) => remove(file.path))) // their second names are what counts
-  return { receipt, isRepeated }
+function tell(outcomes: readonly Outcome[], isRoundOver: boolean): void {
+  parentPort?.postMessage({ outcomes, isRoundOver, syncSeconds } satisfies Told)
+  syncSeconds = []
 }
 
 function formatFailure(error: unknown): Failure {
