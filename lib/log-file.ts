@@ -10,6 +10,7 @@ import { systemCode } from './errors.ts'
 const KEEP = 10
 const MOST_WAITING_CHARACTERS = 8 * 1024 * 1024
 const GATHER_MS = 20 // of lines that are written together
+const TRUST_MS = 1000 // how long it is believed that nobody else has turned the file
 const DAY_MS = 24 * 3600 * 1000
 const TURNED = /^\.(\d{4}-\d\d-\d\d)(?:-(\d+))?$/ // what follows the name of the log
 
@@ -31,6 +32,8 @@ export class LogFile {
   readonly #writing = new SharedRun(() => this.#write())
   #handle: FileHandle | undefined
   #week = 0
+  #bytes = 0
+  #lookedAtMs = Number.NEGATIVE_INFINITY
   #head: string | undefined
   #isReopening = false
   #isClosing = false
@@ -77,6 +80,7 @@ export class LogFile {
   /** Begins a file anew where it was moved away, without waiting for its next line. */
   async reopen(): Promise<void> {
     this.#isReopening = this.#handle !== undefined // what was never opened needs no file yet
+    this.#lookedAtMs = Number.NEGATIVE_INFINITY
     await this.#writing.run()
   }
 
@@ -96,7 +100,9 @@ export class LogFile {
     try {
       const handle = await this.#open()
       const warning = `${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`
-      await writeWhole(handle, [Buffer.from(this.#lost > 0 ? warning : ''), Buffer.from(lines.join(''))])
+      const content = Buffer.from(`${this.#lost > 0 ? warning : ''}${lines.join('')}`)
+      await writeWhole(handle, [content])
+      this.#bytes += content.length
       this.#lost = 0
     } catch {
       this.#lost += lines.length // whatever it was: to log that a log cannot be written would fail again, for ever
@@ -107,10 +113,13 @@ export class LogFile {
 
   async #open(): Promise<FileHandle> {
     const week = weekOf(Date.now())
+    const isTrusted = performance.now() - this.#lookedAtMs < TRUST_MS && this.#week >= week && this.#bytes < this.#limitBytes
+    if (isTrusted && this.#handle !== undefined) return this.#handle
     if (this.#handle !== undefined && !(await this.#isCurrent(this.#handle))) await this.#close() // turned by another
     const handle = this.#handle ?? (await this.#begin())
-    const { size } = await handle.stat()
-    if (this.#week >= week && size < this.#limitBytes) return handle
+    this.#bytes = (await handle.stat()).size
+    this.#lookedAtMs = performance.now()
+    if (this.#week >= week && this.#bytes < this.#limitBytes) return handle
     await this.#turn()
     return this.#begin()
   }
@@ -120,6 +129,7 @@ export class LogFile {
     this.#handle = handle
     const { size, mtimeMs } = await handle.stat()
     this.#week = size === 0 ? weekOf(Date.now()) : weekOf(mtimeMs)
+    this.#bytes = size
     if (size === 0 && this.#head !== undefined) await writeWhole(handle, [Buffer.from(`${this.#head}\n`)])
     return handle
   }

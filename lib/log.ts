@@ -93,7 +93,7 @@ export class Log {
     const request = `${line.method} ${this.#hide(path)} HTTP/${line.httpVersion}`
     const bytes = line.bytes === 0 ? '-' : String(line.bytes)
     const text =
-      `${line.address} - - [${formatDate(new Date())}] "${plain(request)}" ${line.status} ${bytes} ` +
+      `${line.address} - - [${formatDate(Date.now())}] "${plain(request)}" ${line.status} ${bytes} ` +
       `"${plain(originOf(line.referer))}" "${plain(this.#hide(line.userAgent ?? '-'))}"`
     this.#access.append(text)
     if (this.#parts.isVerbose) this.#parts.print(text)
@@ -126,8 +126,12 @@ export class Log {
 }
 
 function formatFields(fields: LogFields): string {
-  const given = Object.entries(fields).filter(([, value]) => value !== undefined)
-  return given.map(([name, value]) => ` ${name}=${quote(String(value))}`).join('')
+  let text = ''
+  for (const name in fields) {
+    const value = fields[name]
+    if (value !== undefined) text += ` ${name}=${quote(String(value))}`
+  }
+  return text
 }
 
 // Nothing from outside can begin a line of its own, or pass for another field.
@@ -151,8 +155,14 @@ function describe(error: unknown): string {
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 
+let formatted = { second: 0, text: '' }
+
 // 01/Nov/2024:02:36:15 +0000
-function formatDate(date: Date): string {
-  const [year = '', month = '', day = ''] = date.toISOString().slice(0, 10).split('-')
-  return `${day}/${MONTHS[Number(month) - 1]}/${year}:${date.toISOString().slice(11, 19)} +0000`
+function formatDate(ms: number): string {
+  const second = Math.floor(ms / 1000)
+  if (second === formatted.second) return formatted.text // a thousand lines come in one second
+  const date = new Date(ms).toISOString()
+  const [year = '', month = '', day = ''] = date.slice(0, 10).split('-')
+  formatted = { second, text: `${day}/${MONTHS[Number(month) - 1]}/${year}:${date.slice(11, 19)} +0000` }
+  return formatted.text
 }

@@ -252,7 +252,10 @@ test('a logs directory that is removed while the server runs is made again', asy
   await request(server.url)
   await until('a line is there', async () => (await linesOf(server.basedir, 'access.log')).length === 1)
   await rm(join(server.basedir, 'logs'), { recursive: true, maxRetries: 10 })
-  await request(server.url)
+  await until('a line is there again', async () => {
+    await request(server.url) // it is looked once a second whether the file is still the one of that name
+    return (await readdir(server.basedir)).includes('logs') && (await linesOf(server.basedir, 'access.log')).length > 0
+  })
   assert.equal(await server.stop(), 0)
   assert.match((await linesOf(server.basedir, 'access.log')).at(-1) ?? '', ACCESS_LINE)
   assert.equal((await linesOf(server.basedir, 'console.log')).at(-1), 'Stopped')

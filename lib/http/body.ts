@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { HttpError } from '../errors.ts'
+import type { Cutoff } from './cutoff.ts'
 
 const DRAIN_BYTES = 64 * 1024 * 1024
 const DRAIN_SECONDS = 300
@@ -19,7 +20,7 @@ export function readBody(
   request: IncomingMessage,
   take: Take,
   limits: { bytes: number; idleSeconds: number },
-  signal: AbortSignal,
+  cutoff: Cutoff,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let bytes = 0
@@ -28,8 +29,8 @@ export function readBody(
     let isSettled = false
     const idle = setTimeout(onIdle, limits.idleSeconds * 1000)
     request.on('data', onData).on('end', onEnd).on('error', onLost).on('close', onLost)
-    signal.addEventListener('abort', onAbort)
-    if (signal.aborted) onAbort()
+    cutoff.listen(onCut)
+    if (cutoff.reason !== undefined) onCut(cutoff.reason)
     else if (request.destroyed) onLost()
 
     function onData(chunk: Buffer): void {
@@ -66,8 +67,8 @@ export function readBody(
       if (!hasEnded) settle(() => reject(new HttpError('incomplete_body')))
     }
 
-    function onAbort(): void {
-      settle(() => reject(signal.reason))
+    function onCut(reason: HttpError): void {
+      settle(() => reject(reason))
     }
 
     // A process that stood still itself runs its timers first, and then reads what has come meanwhile.
@@ -84,7 +85,7 @@ export function readBody(
       isSettled = true
       clearTimeout(idle)
       request.off('data', onData).off('end', onEnd).off('error', onLost).off('close', onLost).pause()
-      signal.removeEventListener('abort', onAbort)
+      cutoff.listen(undefined)
       outcome()
     }
   })

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { HttpError } from '../errors.ts'
+import { Cutoff } from './cutoff.ts'
+import type { Client } from './proxies.ts'
 
 const MOST_WAITING = 256 // requests sent ahead of their answers; each is held in memory
 
@@ -9,10 +11,12 @@ export class Connection {
   isClosing = false
   /** The IP address of the client; kept, since a socket forgets it when it closes. */
   readonly address: string
+  /** Who sends requests over it that no proxy has passed on, once that is known. */
+  client: Client | undefined
   #wasUsed = false
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
-  #current: { readonly request: IncomingMessage; readonly abort: AbortController } | undefined
+  #current: { readonly request: IncomingMessage; readonly cutoff: Cutoff } | undefined
   #brokenBy: HttpError | undefined
 
   constructor(address: string) {
@@ -53,13 +57,13 @@ export class Connection {
     })
   }
 
-  /** Begins to work on a request; the signal says that the rest of its body is not to be waited for. */
-  begin(request: IncomingMessage): AbortSignal {
-    const abort = new AbortController()
+  /** Begins to work on a request; what it gives says when the rest of its body is not to be waited for. */
+  begin(request: IncomingMessage): Cutoff {
+    const cutoff = new Cutoff()
     this.#wasUsed = true
-    this.#current = { request, abort }
-    if (this.#brokenBy !== undefined && !request.complete) abort.abort(this.#brokenBy)
-    return abort.signal
+    this.#current = { request, cutoff }
+    if (this.#brokenBy !== undefined && !request.complete) cutoff.cut(this.#brokenBy)
+    return cutoff
   }
 
   /** Ends the work on a request. */
@@ -75,6 +79,6 @@ export class Connection {
 
   /** Gives up the body of the request under way. */
   abort(error: HttpError): void {
-    this.#current?.abort.abort(error)
+    this.#current?.cutoff.cut(error)
   }
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HttpError } from '../errors.ts'
 import { readBody, type Take } from './body.ts'
+import type { Cutoff } from './cutoff.ts'
 import type { Client } from './proxies.ts'
 import { parseTarget, type Target } from './target.ts'
 
@@ -15,7 +16,7 @@ export class Exchange {
   readonly target: Target
   readonly #response: ServerResponse
   readonly #idleSeconds: number
-  readonly #signal: AbortSignal
+  readonly #cutoff: Cutoff
   readonly #expectsContinue: boolean
 
   /** Throws where the request is not valid HTTP, or its target cannot be decoded. */
@@ -26,7 +27,7 @@ export class Exchange {
     client: Client
     basePath: string
     idleSeconds: number
-    signal: AbortSignal
+    cutoff: Cutoff
     expectsContinue: boolean
     beganAtMs: number
   }) {
@@ -38,7 +39,7 @@ export class Exchange {
     this.target = parseTarget(parts.request.url ?? '', parts.basePath)
     this.#response = parts.response
     this.#idleSeconds = parts.idleSeconds
-    this.#signal = parts.signal
+    this.#cutoff = parts.cutoff
     this.#expectsContinue = parts.expectsContinue
   }
 
@@ -56,7 +57,7 @@ export class Exchange {
   /** Hands the body to `take`; see `readBody`. */
   async read(take: Take, limitBytes: number): Promise<void> {
     if (this.#expectsContinue) this.#response.writeContinue() // RFC 9110 §10.1.1
-    await readBody(this.request, take, { bytes: limitBytes, idleSeconds: this.#idleSeconds }, this.#signal)
+    await readBody(this.request, take, { bytes: limitBytes, idleSeconds: this.#idleSeconds }, this.#cutoff)
   }
 }
 

@@ -62,6 +62,11 @@ export class TrustedProxies {
   }
 }
 
+/** Says whether a request says that it was passed on by a proxy; where it was not, only its connection tells who sent it. */
+export function isPassedOn({ 'x-forwarded-for': addresses, 'x-forwarded-proto': protocols, forwarded, via }: IncomingHttpHeaders): boolean {
+  return addresses !== undefined || protocols !== undefined || forwarded !== undefined || via !== undefined
+}
+
 function listOf(field: string | readonly string[] | undefined): readonly string[] {
   const text = typeof field === 'string' ? field : (field ?? []).join(',')
   return text.split(',').flatMap((item) => item.trim() || [])

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -11,6 +11,7 @@ import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
 import { isStalled, isSuspect } from './remainder.ts'
 import { COMMON_HEADERS, encodeBody, formatRawReply, formatRefusal, type Reply } from './reply.ts'
+import { isPassedOn, type Client } from './proxies.ts'
 import type { HttpServerParts } from './server-parts.ts'
 
 const LINGER_SECONDS = 5
@@ -112,15 +113,15 @@ export class HttpServer {
     expectsContinue: boolean,
   ): Promise<void> {
     if (request.socket.destroyed) return
-    const { idleSeconds, basePath, proxies, router, onAnswered } = this.#parts
-    const client = proxies.clientOf({ address: connection.address, isSecure: this.#certificate !== undefined }, request.headers)
-    const signal = connection.begin(request)
-    const [id, beganAtMs, began] = [randomBytes(4).toString('hex'), Date.now(), performance.now()]
+    const { idleSeconds, basePath, router, onAnswered } = this.#parts
+    const client = this.#clientOf(connection, request)
+    const cutoff = connection.begin(request)
+    const [id, beganAtMs, began] = [newRequestId(), Date.now(), performance.now()]
     let path = '-'
     let reply: Reply
     let error: HttpError | undefined
     try {
-      const exchange = new Exchange({ id, request, response, client, basePath, idleSeconds, signal, expectsContinue, beganAtMs })
+      const exchange = new Exchange({ id, request, response, client, basePath, idleSeconds, cutoff, expectsContinue, beganAtMs })
       path = exchange.target.path
       reply = await this.#answer(exchange)
     } catch (thrown) {
@@ -130,8 +131,7 @@ export class HttpServer {
     }
     let bytes = 0
     try {
-      reply = { ...reply, headers: { ...reply.headers, 'X-Request-Id': id } }
-      bytes = await this.#send({ connection, request, response, reply, error })
+      bytes = await this.#send({ connection, request, response, reply, error, id })
     } catch (thrown) {
       error = toHttpError(thrown) // a header field with a character that no field may have
       request.socket.destroy()
@@ -140,6 +140,12 @@ export class HttpServer {
     if (this.#isStopping && connection.isIdle) request.socket.destroySoon() // the answer may have left just before
     const milliseconds = performance.now() - began
     onAnswered({ requestId: id, request, client, path, status: reply.status, bytes, milliseconds, error })
+  }
+
+  #clientOf(connection: Connection, { headers }: IncomingMessage): Client {
+    const peer = { address: connection.address, isSecure: this.#certificate !== undefined }
+    if (isPassedOn(headers)) return this.#parts.proxies.clientOf(peer, headers)
+    return (connection.client ??= this.#parts.proxies.clientOf(peer, headers))
   }
 
   async #answer(exchange: Exchange): Promise<Reply> {
@@ -155,19 +161,21 @@ export class HttpServer {
   }
 
   /** Sends the answer and fulfils when it is sent, or nobody is there to take it; gives the bytes of its body. */
-  async #send({ connection, request, response, reply, error }: Sending): Promise<number> {
+  async #send({ connection, request, response, reply, error, id }: Sending): Promise<number> {
     if (response.destroyed) return 0
     const isUnread = !request.complete
     connection.isClosing = this.#isStopping || isUnread || (reply.status >= 400 && isSuspect(request, error))
-    const { bytes: body, mediaType } = encodeBody(reply) ?? {}
+    const { bytes: body, mediaType = '' } = encodeBody(reply) ?? {}
     const sent = new Promise((resolve) => response.once('close', resolve))
-    response.writeHead(reply.status, {
-      ...COMMON_HEADERS,
-      ...this.#parts.cors.headersFor(request.headers.origin),
-      ...reply.headers,
-      ...(body === undefined ? {} : { 'Content-Type': mediaType, 'Content-Length': body.length }),
-      ...(connection.isClosing ? { Connection: 'close' } : {}),
-    })
+    const fields: Record<string, string | number> = { ...COMMON_HEADERS, ...this.#parts.cors.headersFor(request.headers.origin) }
+    if (reply.headers !== undefined) Object.assign(fields, reply.headers)
+    fields['X-Request-Id'] = id
+    if (body !== undefined) {
+      fields['Content-Type'] = mediaType
+      fields['Content-Length'] = body.length
+    }
+    if (connection.isClosing) fields['Connection'] = 'close'
+    response.writeHead(reply.status, fields)
     if (isUnread) {
       if (body === undefined) response.flushHeaders()
       else response.write(body)
@@ -214,11 +222,16 @@ export class HttpServer {
     this.#parts.onRefused(error)
     const allow = error.code === 'method_not_allowed' ? { Allow: this.#parts.router.methodsOf('') } : {}
     const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersForUnknown(), ...allow }
-    socket.end(formatRawReply(formatRefusal(error, randomBytes(4).toString('hex')), headers))
+    socket.end(formatRawReply(formatRefusal(error, newRequestId()), headers))
     socket.resume() // and discard, as in `#linger`
     const late = setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000)
     socket.on('close', () => clearTimeout(late))
   }
+}
+
+// 8 hex digits. Chance is taken from the system once for many of these.
+function newRequestId(): string {
+  return randomUUID().slice(0, 8)
 }
 
 interface Sending {
@@ -227,4 +240,5 @@ interface Sending {
   readonly response: ServerResponse
   readonly reply: Reply
   readonly error: HttpError | undefined
+  readonly id: string
 }

@@ -42,7 +42,7 @@ export class Staging {
 
   /** Names a file that nobody has created yet. */
   newPath(extension: string): string {
-    return join(this.path, `${this.#count++}${extension}`)
+    return `${this.path}/${this.#count++}${extension}` // not by `join`: each file of each form comes here
   }
 
   /** Begins a file; nothing is on disk until bytes have gathered. */
