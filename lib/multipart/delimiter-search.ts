@@ -17,11 +17,14 @@ export type Found = Buffer | 'delimiter' | 'close delimiter'
  *
  * The only CR of a delimiter is its first byte, for a boundary has none. So no delimiter begins within another one,
  * only the last CR of a chunk can begin one that the next chunk completes, and bytes that turn out to be none need no
- * second look. Of a delimiter that is not complete only its length is kept.
+ * second look. Of a delimiter that is not complete only its length is kept. A whole one is looked for from its last byte
+ * (R. N. Horspool, Practical fast searching in strings, 1980): most steps pass over as many bytes as it has, and what
+ * looks like its beginning costs no more than what does not.
  */
 export class DelimiterSearch {
   readonly #delimiter: Buffer
   readonly #isDelimiterByte = new Uint8Array(256) // 1 for each byte that a delimiter has
+  readonly #steps: Uint8Array // for each byte: how far the next delimiter may end behind it, at the nearest
   #seen = CRLF.length // how much of the delimiter has been read and not been given out
   #imagined = CRLF.length // how much of that was only imagined, see startAfterLineEnd
   #padding = Buffer.alloc(0) // the blanks, or the one dash, that followed the whole of it
@@ -32,6 +35,9 @@ export class DelimiterSearch {
   constructor(boundary: string) {
     this.#delimiter = Buffer.from(`${CRLF}--${boundary}`, 'latin1')
     for (const byte of this.#delimiter) this.#isDelimiterByte[byte] = 1
+    const { length } = this.#delimiter
+    this.#steps = new Uint8Array(256).fill(length) // a boundary has 70 bytes at most (RFC 2046 §5.1.1)
+    for (let at = 0; at < length - 1; at++) this.#steps[this.#delimiter[at] ?? 0] = length - 1 - at
   }
 
   /**
@@ -60,15 +66,29 @@ export class DelimiterSearch {
   /** Looks for a delimiter in the rest of the chunk, and returns what stands before it. */
   #search(cursor: Cursor): Buffer | undefined {
     const { chunk, at: start } = cursor
-    let at = chunk.indexOf(this.#delimiter, start)
+    let at = this.#find(chunk, start)
     while (at !== -1 && isRefuted(chunk, at + this.#delimiter.length)) {
-      at = chunk.indexOf(this.#delimiter, at + this.#delimiter.length)
+      at = this.#find(chunk, at + this.#delimiter.length)
     }
     const end = at === -1 ? this.#findBeginning(chunk, start) : at
     this.#seen = at === -1 ? chunk.length - end : this.#delimiter.length
     cursor.at = end + this.#seen
     if (end === start) return undefined
     return end - start === chunk.length ? chunk : chunk.subarray(start, end)
+  }
+
+  /** Returns where the first whole delimiter begins, or -1. */
+  #find(chunk: Buffer, start: number): number {
+    const [delimiter, steps] = [this.#delimiter, this.#steps]
+    const length = delimiter.length
+    const last = delimiter[length - 1]
+    let end = start + length - 1
+    while (end < chunk.length) {
+      const byte = chunk[end] ?? 0
+      if (byte === last && isAt(chunk, end - length + 1, delimiter)) return end - length + 1
+      end += steps[byte] ?? 1
+    }
+    return -1
   }
 
   /** Returns where a delimiter begins that the end of the chunk cuts off, or the chunk's length. */
@@ -145,6 +165,12 @@ export class DelimiterSearch {
     this.#paddingBytes = 0
     this.#last = undefined
   }
+}
+
+// From its front: there is but one CR in it, so that all these comparisons together take a step a byte at most.
+function isAt(chunk: Buffer, start: number, delimiter: Buffer): boolean {
+  for (let at = 0; at < delimiter.length; at++) if (chunk[start + at] !== delimiter[at]) return false
+  return true
 }
 
 /**
