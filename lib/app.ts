@@ -121,10 +121,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   await log.open()
   const sweep = async () => void (await grants.sweep(Date.now()))
   const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
-  const places = await store.begin().then(() => listen(server, endpoints)).catch(async (error: unknown) => {
-    await store.close() // leaves nothing in the staging directory
-    throw error
-  })
+  const places = await begin(server, endpoints, store)
   const timers = [
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
     every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
@@ -173,10 +170,18 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   }
 }
 
-async function listen(server: HttpServer, endpoints: readonly Endpoint[]): Promise<string[]> {
-  const places: string[] = []
-  for (const endpoint of endpoints) places.push(await server.listen(endpoint))
-  return places
+// Requests are answered while the thread that publishes still loads; the first submission waits for it.
+async function begin(server: HttpServer, endpoints: readonly Endpoint[], store: Store): Promise<string[]> {
+  try {
+    const places: string[] = []
+    for (const endpoint of endpoints) places.push(await server.listen(endpoint))
+    await store.begin()
+    return places
+  } catch (error) {
+    await server.stop(0)
+    await store.close() // leaves nothing in the staging directory
+    throw error
+  }
 }
 
 async function recover(store: Store, log: Log): Promise<void> {

@@ -9,8 +9,9 @@ import { SharedRuns } from './shared-run.ts'
 const FILE_MODE = 0o600
 
 const callOpen = diskCall(promisify<string, string, number, number>(fs.open), fs.openSync)
+const writev = promisify(fs.writev)
 const callWrite = diskCall(
-  (descriptor: number, buffers: readonly Buffer[]) => promisify(fs.writev)(descriptor, buffers).then(({ bytesWritten }) => bytesWritten),
+  (descriptor: number, buffers: readonly Buffer[]) => writev(descriptor, buffers).then(({ bytesWritten }) => bytesWritten),
   fs.writevSync,
 )
 const callClose = diskCall(promisify(fs.close), fs.closeSync)

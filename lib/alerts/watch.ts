@@ -1,6 +1,5 @@
 import { rememberSubmissions } from '../dataset/last-submission.ts'
 import { listProjects } from '../dataset/projects.ts'
-import { findIncompleteUploads } from '../dataset/recent-uploads.ts'
 import type { Measures } from '../metrics/measures.ts'
 import type { Layout } from '../store/layout.ts'
 import type { Alerts } from './alerts.ts'
@@ -80,6 +79,7 @@ export class Watch {
   /** Looks for uploads that are incomplete; each is told once. */
   async lookAtUploads(nowMs: number): Promise<void> {
     const { layout, alerts } = this.#parts
+    const { findIncompleteUploads } = await import('../dataset/recent-uploads.ts') // code for zips, which only alerts need
     const found: { readonly project: string; readonly uuid: string }[] = []
     for (const project of await listProjects(layout)) {
       for (const uuid of await findIncompleteUploads(layout, project, nowMs)) {

@@ -6,7 +6,7 @@ const MAX_EXTENSION_BYTES = 40 // `.zip.0010` carries the number of a slice and 
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060\ufeff/\\\u2044\u2215\u2216\u29f8\u29f9\ufe68\uff0f\uff3c]/gu
 
 const UTF8 = new TextEncoder()
-const CHARACTERS = new Intl.Segmenter()
+let characters: Intl.Segmenter | undefined // made where a name has to be cut: it takes longer than all else at a start
 
 /**
  * Makes one safe path segment of a file's name from the network; the receipt keeps the name as it was given.
@@ -33,7 +33,8 @@ function shorten(name: string, maxBytes: number): string {
 function cut(text: string, bytes: number): string {
   const { read } = UTF8.encodeInto(text, new Uint8Array(bytes))
   if (read === text.length) return text
-  const cutThrough = CHARACTERS.segment(text.slice(0, read + 2)).containing(read)
+  characters ??= new Intl.Segmenter()
+  const cutThrough = characters.segment(text.slice(0, read + 2)).containing(read)
   return text.slice(0, cutThrough?.index ?? 0)
 }
 
