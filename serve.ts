@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { RecipientsError } from './lib/access/project-keys.ts'
 import { startApp, type App } from './lib/app.ts'
 import { COMMANDS } from './lib/commands/commands.ts'
 import { formatHelp } from './lib/commands/help.ts'
@@ -116,7 +117,7 @@ async function stop(app: App): Promise<void> {
 function describeFailedStart(error: unknown, config: { host: string; port: number; basedir: string }): string {
   const code = systemCode(error)
   const reason = error instanceof Error ? error.message : String(error)
-  if (error instanceof CertificateError) return reason
+  if (error instanceof CertificateError || error instanceof RecipientsError) return reason
   if (code === 'EADDRINUSE') return `Port ${config.port} on ${config.host} is taken by another program. Set PORT or --port to a free one.`
   if (error instanceof WorkerEndedError) return `The server cannot start: ${reason}.`
   if (error instanceof Error && 'syscall' in error && LISTENING.has(error.syscall)) {

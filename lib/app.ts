@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
+import { ProjectKeys } from './access/project-keys.ts'
 import { newSecret } from './access/secret.ts'
 import { Alerting } from './alerts/alerting.ts'
 import type { Config } from './config.ts'
@@ -58,6 +59,9 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const certificate = tlsCert === '' ? undefined : await readCertificate(tlsCert, tlsKey)
   const layout = new Layout(config.basedir)
   const directories = new Directories()
+  const serverList = config.recipients ?? config.recipientsFile
+  const keys = new ProjectKeys({ places: layout, serverList, onFallback: (project, reason) => log.info('recipients not used', { project, reason }) })
+  if (runtime.primary === undefined) await keys.requireServerList() // one that begins again later must not fail for a new file
   await makeBasedir(layout, directories)
   for (const directory of [layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile

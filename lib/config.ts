@@ -29,6 +29,9 @@ export function readConfig(args: readonly string[], environment: Readonly<Record
   if (config.token !== undefined && config.tokenFile !== undefined) {
     mistakes.push(`${SETTINGS.token.variable} and ${SETTINGS.tokenFile.variable} are both set: use one of them.`)
   }
+  if (config.recipients !== undefined && config.recipientsFile !== undefined) {
+    mistakes.push(`${SETTINGS.recipients.variable} and ${SETTINGS.recipientsFile.variable} are both set: use one of them.`)
+  }
   if ((config.tlsCert === undefined) !== (config.tlsKey === undefined)) {
     mistakes.push(`${SETTINGS.tlsCert.variable} and ${SETTINGS.tlsKey.variable} belong together: set both or none.`)
   }
@@ -84,6 +87,7 @@ function readSetting<Value>(
   if (value !== undefined) return value
   const name = flag === undefined ? row.variable : `--${row.flag}`
   const shown = row.isSecret === true ? '(its value is not shown)' : JSON.stringify(text)
-  mistakes.push(`${name}=${shown} is not allowed: use ${row.allowed}.`)
+  const reason = text === '' ? undefined : row.explain?.(text)
+  mistakes.push(`${name}=${shown} is not allowed: use ${row.allowed}.${reason === undefined ? '' : ` What is wrong: ${reason}.`}`)
   return row.otherwise()
 }

@@ -1,6 +1,6 @@
-import { mkdir, rmdir } from 'node:fs/promises'
+import { lchown, mkdir, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { syncDirectory } from './durable.ts'
+import { syncDirectory, type FileOwner } from './durable.ts'
 import { systemCode } from './errors.ts'
 import { findStats, formatIdentity } from './identity.ts'
 import { SharedRuns } from './shared-run.ts'
@@ -18,6 +18,12 @@ export class NotDirectoryError extends Error {
 export class Directories {
   readonly #ensured = new Map<string, Promise<string>>()
   readonly #checks = new SharedRuns((path) => this.#check(path))
+  readonly #owner: FileOwner | undefined
+
+  /** @param owner whose the directories that are made are to be; this process's where it is not given */
+  constructor(owner?: FileOwner) {
+    this.#owner = owner
+  }
 
   /**
    * Makes a directory and its parents where they are missing, and syncs what holds their names. That is done once even
@@ -56,6 +62,7 @@ export class Directories {
       await this.ensure(dirname(path))
       outcome = await mkdirUnlessThere(path)
     }
+    if (outcome === 'made' && this.#owner !== undefined) await lchown(path, this.#owner.uid, this.#owner.gid)
     const identity = await findDirectory(path)
     if (identity === undefined) throw new Error(`${path} was removed as soon as it was made`)
     try {

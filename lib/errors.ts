@@ -91,6 +91,7 @@ const REFUSALS = {
 
   // What is our fault, or our limit.
   internal: failed(500, 'Something went wrong on our side. Please send it again in a few minutes.'),
+  key_not_proven: failed(503, 'This study cannot take data yet: the key for its data is not ready. Please tell the study team.'),
   too_busy: failed(503, 'The server is busy. Please send it again in a minute.'),
   stopping: failed(503, 'The server is restarting. Please send it again in a minute.'),
   insufficient_storage: failed(507, 'The server has no room left. Please keep your data and tell the study team.'),

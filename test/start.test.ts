@@ -5,6 +5,9 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { ConfigError, readConfig } from '../lib/config.ts'
+import { formatBech32 } from '../lib/crypt/bech32.ts'
+import { formatIdentity, newIdentity } from '../lib/crypt/keys.ts'
+import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
 import { SETTINGS } from '../lib/settings/settings.ts'
 import {
   ADMIN_TOKEN,
@@ -24,6 +27,12 @@ import {
 
 const PREFIX = 'REPROSCHEMA_BACKEND_'
 const tokenLine = /^TOKEN=([0-9a-f]{32})$/m
+
+const SECRET = formatIdentity(newIdentity())
+const RECIPIENT = newIdentity().recipient.text
+const MISTYPED = `${RECIPIENT.slice(0, 30)}${RECIPIENT[30] === 'q' ? 'p' : 'q'}${RECIPIENT.slice(31)}`
+const LOW_ORDER = formatBech32('age', Buffer.alloc(32)) // what is encrypted to it anybody could open
+const manyRecipients = (count: number) => Array.from({ length: count }, () => newIdentity().recipient.text).join()
 
 // Of each setting: values that are not allowed, and what the sentence says instead.
 const badValues: Record<string, { values: readonly string[]; allowed: string }> = {
@@ -53,6 +62,14 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
     values: ['study.example.org', 'https://x.org/', 'https://x.org/path', 'ftp://x.org', 'https://X.org', '*,https://x.org', ',', 'null'],
     allowed: '* or origins such as https://study.example.org, separated by commas',
   },
+  [`${PREFIX}RECIPIENTS`]: {
+    values: [',', '# none', 'age1', MISTYPED, `${RECIPIENT},${MISTYPED}`, SECRET, 'ssh-ed25519 AAAA', manyRecipients(33), LOW_ORDER],
+    allowed: '1 to 32 age recipients, each beginning with age1',
+  },
+  [`${PREFIX}RECIPIENTS_FILE`]: {
+    values: ['/nowhere/at/all', '/', '/dev/null', 'a\0b'],
+    allowed: 'a file that can be read and holds 1 to 32 age recipients, each beginning with age1',
+  },
   [`${PREFIX}MAX_REQUEST_BYTES`]: { values: ['0', '1099511627777', '5GiB', ''], allowed: 'a whole number from 1 to 1099511627776' },
   [`${PREFIX}MAX_FIELD_BYTES`]: { values: ['0', '1073741825', '16M'], allowed: 'a whole number from 1 to 1073741824' },
   [`${PREFIX}MAX_PARTS`]: { values: ['0', '100001', '1,000'], allowed: 'a whole number from 1 to 100000' },
@@ -80,20 +97,22 @@ test('every setting that refuses anything has its bad values here', () => {
   assert.deepEqual(refusing.map((row) => row.variable).toSorted(), Object.keys(badValues).toSorted())
 })
 
+const withoutReason = (line: string) => line.replace(/ What is wrong: .*$/, '')
+
 for (const row of Object.values(SETTINGS)) {
   const { values, allowed } = badValues[row.variable] ?? { values: [], allowed: '' }
   for (const value of values) {
-    const isShown = row.variable !== SETTINGS.token.variable && row.variable !== SETTINGS.alert.variable
+    const isShown = !('isSecret' in row && row.isSecret)
     const shown = isShown ? JSON.stringify(value) : '(its value is not shown)'
     if (value !== '') {
       test(`${row.variable} refuses ${JSON.stringify(value.slice(0, 30))}`, () => {
         const line = `${row.variable}=${shown} is not allowed: use ${allowed}.`
-        assert.deepEqual(mistakesOf([], { [row.variable]: value }), [line])
+        assert.deepEqual(mistakesOf([], { [row.variable]: value }).map(withoutReason), [line])
       })
     }
     if (!('flag' in row) || row.flag === undefined) continue
     test(`--${row.flag} refuses ${JSON.stringify(value.slice(0, 30))}`, () => {
-      assert.deepEqual(mistakesOf([`--${row.flag}=${value}`], {}), [`--${row.flag}=${shown} is not allowed: use ${allowed}.`])
+      assert.deepEqual(mistakesOf([`--${row.flag}=${value}`], {}).map(withoutReason), [`--${row.flag}=${shown} is not allowed: use ${allowed}.`])
     })
   }
 }
@@ -128,6 +147,33 @@ test('two sources of the admin token are refused', async (t) => {
   assert.deepEqual(found, ['REPROSCHEMA_BACKEND_TOKEN and REPROSCHEMA_BACKEND_TOKEN_FILE are both set: use one of them.'])
 })
 
+test('two sources of the recipients are refused', async (t) => {
+  const file = join(await temporaryDirectory(t), 'recipients')
+  await writeFile(file, `# the lab\n${RECIPIENT}\n`)
+  const found = mistakesOf([], { [`${PREFIX}RECIPIENTS`]: RECIPIENT, [`${PREFIX}RECIPIENTS_FILE`]: file })
+  assert.deepEqual(found, ['REPROSCHEMA_BACKEND_RECIPIENTS and REPROSCHEMA_BACKEND_RECIPIENTS_FILE are both set: use one of them.'])
+})
+
+const wrongRecipients = [
+  { name: 'one that was mistyped', text: `${RECIPIENT}, ${MISTYPED}`, reason: `the recipient "${MISTYPED}" cannot be used: its checksum does not match: it was mistyped or cut` },
+  { name: 'none', text: '# none', reason: 'no recipient stands there' },
+  { name: 'more than a header has room for', text: manyRecipients(33), reason: '33 recipients stand there, and 32 are the most' },
+  { name: 'a secret key, which is not shown', text: SECRET, reason: 'one of the words is the secret key, which must not be on this machine: give its recipient, age1…' },
+  { name: 'a secret key that was mistyped', text: `${SECRET}q`, reason: 'one of the words is the secret key, which must not be on this machine: give its recipient, age1…' },
+  { name: 'a key that nobody can hold', text: LOW_ORDER, reason: `the recipient "${LOW_ORDER}" cannot be used: it is a key that nobody can hold` },
+]
+for (const { name, text, reason } of wrongRecipients) {
+  test(`of recipients the configuration says what is wrong: ${name}`, async (t) => {
+    const file = join(await temporaryDirectory(t), 'recipients')
+    await writeFile(file, text)
+    for (const [variable, value] of [['RECIPIENTS', text], ['RECIPIENTS_FILE', file]]) {
+      const [line = '', ...further] = mistakesOf([], { [`${PREFIX}${variable}`]: value ?? '' })
+      assert.deepEqual(further, [])
+      assert.ok(line.endsWith(` What is wrong: ${reason}.`), line)
+    }
+  })
+}
+
 for (const [name, other] of [['CERT', 'KEY'], ['KEY', 'CERT']] as const) {
   test(`REPROSCHEMA_BACKEND_TLS_${name} without REPROSCHEMA_BACKEND_TLS_${other} is refused`, () => {
     assert.deepEqual(mistakesOf([], { [`${PREFIX}TLS_${name}`]: '/x.pem' }), [
@@ -136,6 +182,7 @@ for (const [name, other] of [['CERT', 'KEY'], ['KEY', 'CERT']] as const) {
   })
 }
 
+const KNOWN = [RECIPIENT, newIdentity().recipient.text]
 const goodConfigurations = [
   { name: 'nothing', args: [], env: {}, expected: { host: '0.0.0.0', port: 8000, corsOrigins: '*', token: undefined, isDevelopment: false } },
   { name: 'a variable', args: [], env: { PORT: '8100', HOST: '::1' }, expected: { host: '::1', port: 8100 } },
@@ -156,6 +203,7 @@ const goodConfigurations = [
   },
   { name: 'a base path', args: ['--base-path', '/vb'], env: {}, expected: { basePath: '/vb' } },
   { name: 'a base path that ends in a slash', args: ['--base-path', '/lab/vb/'], env: {}, expected: { basePath: '/lab/vb' } },
+  { name: 'recipients, each once', args: ['--recipients', `${KNOWN[1]} ${KNOWN[0]},${KNOWN[1]}`], env: {}, expected: { recipients: parseRecipientList(KNOWN.join()) } },
   { name: 'development mode', args: [], env: { DEV8dac6d02a913: '1' }, expected: { isDevelopment: true } },
 ]
 for (const { name, args, env, expected } of goodConfigurations) {

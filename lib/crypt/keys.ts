@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { AgeError } from './age-error.ts'
 import { formatBech32, parseBech32 } from './bech32.ts'
-import { publicKeyOf } from './x25519.ts'
+import { publicKeyOf, shareSecret } from './x25519.ts'
 
 const KEY_BYTES = 32
 const RECIPIENT_PREFIX = 'age'
@@ -36,6 +36,7 @@ export function parseRecipient(text: string): Recipient {
   if (prefix !== RECIPIENT_PREFIX || bytes.length !== KEY_BYTES || text !== text.toLowerCase()) {
     throw new AgeError('it is no X25519 recipient, which begins with age1')
   }
+  if (shareSecret(randomBytes(KEY_BYTES), bytes) === undefined) throw new AgeError('it is a key that nobody can hold')
   return { text, publicKey: bytes }
 }
 
@@ -43,6 +44,7 @@ export function parseRecipient(text: string): Recipient {
 export function parseRecipients(text: string): Recipient[] {
   const words = contentLines(text).flatMap((line) => line.split(/[\s,]+/)).filter((word) => word !== '')
   return words.map((word) => {
+    if (word.toLowerCase().includes(IDENTITY_PREFIX)) throw new AgeError('one of the words is the secret key, which must not be on this machine: give its recipient, age1…')
     try {
       return parseRecipient(word)
     } catch (error) {

@@ -13,6 +13,8 @@ export interface Setting<Value> {
   readonly isSecret?: boolean
   /** Reads a text that is not empty; undefined where it is not allowed. */
   readonly parse: (text: string) => Value | undefined
+  /** Says what is wrong with a text that is not allowed, where more can be said than `allowed` does; it shows no secret. */
+  readonly explain?: (text: string) => string | undefined
   /** The value where nothing is given. */
   readonly otherwise: () => Value
 }

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { ACCESS } from './access.ts'
+import { ENCRYPTION } from './encryption.ts'
 import { LIMITS } from './limits.ts'
 import { LISTENING } from './listening.ts'
 import { OBSERVATION } from './observation.ts'
@@ -20,6 +21,7 @@ export const SETTINGS = {
     otherwise: () => resolve('reproschema_backend'),
   }),
   ...ACCESS,
+  ...ENCRYPTION,
   ...LIMITS,
   ...OBSERVATION,
   ...PROCESSES,

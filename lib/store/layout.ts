@@ -1,6 +1,14 @@
 import { join } from 'node:path'
 import { isProject } from '../project.ts'
 
+/** Where what is known of the recipients of one list lies. */
+export interface KeyPlace {
+  /** Lists whose keys were shown to be there. */
+  readonly proofs: string
+  /** Codes that were given out and may come back. */
+  readonly challenges: string
+}
+
 /** Where everything lies below the base directory. Every path the server uses is made here. */
 export class Layout {
   readonly basedir: string
@@ -10,6 +18,10 @@ export class Layout {
   readonly tokens: string
   readonly clients: string
   readonly logs: string
+  /** Holds a directory for each project that has recipients of its own. */
+  readonly projects: string
+  /** Of the server's recipients, which hold for every other project. */
+  readonly serverKeys: KeyPlace
 
   constructor(basedir: string) {
     this.basedir = basedir
@@ -19,6 +31,8 @@ export class Layout {
     this.tokens = join(basedir, 'tokens')
     this.clients = join(basedir, 'clients')
     this.logs = join(basedir, 'logs')
+    this.projects = join(basedir, 'projects')
+    this.serverKeys = keyPlace(join(basedir, 'keys'))
   }
 
   /** The directory of a project's files. */
@@ -26,10 +40,20 @@ export class Layout {
     return join(this.responses, segmentOf(project))
   }
 
+  /** Where a project's own recipients are, and what belongs to them. */
+  keysOf(project: string): KeyPlace & { readonly recipients: string } {
+    const directory = join(this.projects, segmentOf(project))
+    return { ...keyPlace(directory), recipients: join(directory, 'recipients') }
+  }
+
   /** The directory of a project's receipts. */
   receiptsOf(project: string): string {
     return join(this.receipts, segmentOf(project))
   }
+}
+
+function keyPlace(directory: string): KeyPlace {
+  return { proofs: join(directory, 'proofs'), challenges: join(directory, 'challenges') }
 }
 
 function segmentOf(project: string): string {

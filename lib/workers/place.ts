@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
+import type { RecipientList } from '../crypt/recipient-list.ts'
 import type { Log } from '../log.ts'
 import type { Family } from '../metrics/family.ts'
 import { SETTINGS } from '../settings/settings.ts'
@@ -9,12 +10,20 @@ import { Tally } from './tally.ts'
 
 // The primary has read the admin token: a worker that begins weeks later is to have the same, and no copy to be seen.
 const NO_TOKEN = { [SETTINGS.token.variable]: undefined, [SETTINGS.tokenFile.variable]: undefined }
+// Nor is it to read another list of recipients, or none where its file has been mistyped since; they are no secret.
+const environmentOf = (list: RecipientList | undefined) => ({
+  ...NO_TOKEN,
+  [SETTINGS.recipients.variable]: list?.recipients.map(({ text }) => text).join(','),
+  [SETTINGS.recipientsFile.variable]: undefined,
+})
 
 const LOOK_MS = 20 // for whether a process that has ended has still something to say
 
 /** What the place of a worker works with. */
 export interface PlaceParts {
   readonly adminToken: string
+  /** Whom uploads are encrypted to. */
+  readonly serverList: RecipientList | undefined
   readonly log: Log
   /** Writes a line to standard output. */
   readonly print: (line: string) => void
@@ -82,7 +91,7 @@ export class Place {
   // What the system refuses at once, such as one process too many, is tried again as a process that has ended.
   #fork(): Worker | undefined {
     try {
-      return cluster.fork(NO_TOKEN)
+      return cluster.fork(environmentOf(this.#parts.serverList))
     } catch (error) {
       this.#worker = undefined
       this.#ended = Promise.resolve(error instanceof Error ? error.message : String(error))

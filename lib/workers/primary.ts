@@ -1,4 +1,5 @@
 import cluster from 'node:cluster'
+import { ProjectKeys } from '../access/project-keys.ts'
 import { newSecret } from '../access/secret.ts'
 import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
@@ -21,15 +22,17 @@ import { Place } from './place.ts'
 export async function startWorkers(config: Config, args: readonly string[], runtime: Runtime): Promise<App> {
   const { print } = runtime
   const layout = new Layout(config.basedir)
+  const serverList = config.recipients ?? config.recipientsFile
+  await new ProjectKeys({ places: layout, serverList }).requireServerList()
   await makeBasedir(layout, new Directories())
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
   const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })
-  cluster.setupPrimary({ args: ['serve', ...withoutTokenFile(args)] })
+  cluster.setupPrimary({ args: ['serve', ...withoutRead(args)] })
   const lookout = new Lookout({ config, layout, log, runtime })
   const places: Place[] = []
   const readMetrics = () => takeCensus(places.map(({ tally }) => tally), () => lookout.measure())
-  const parts = { adminToken, log, print, readMetrics, noteFailure: lookout.noteFailure.bind(lookout) }
+  const parts = { adminToken, serverList, log, print, readMetrics, noteFailure: lookout.noteFailure.bind(lookout) }
   while (places.length < config.workers) places.push(new Place(parts))
   const announced = await startAll(places)
   for (const place of places) place.keep()
@@ -69,7 +72,8 @@ async function stopAll(places: readonly Place[], log: Log, lookout: Lookout): Pr
   if (bad !== undefined) throw new WorkerEndedError(bad)
 }
 
-function withoutTokenFile(args: readonly string[]): string[] {
-  const flag = `--${SETTINGS.tokenFile.flag}`
-  return args.filter((arg, index) => arg !== flag && !arg.startsWith(`${flag}=`) && args[index - 1] !== flag)
+// What the primary has read from files, a worker gets from it.
+function withoutRead(args: readonly string[]): string[] {
+  const flags = [SETTINGS.tokenFile, SETTINGS.recipients, SETTINGS.recipientsFile].map(({ flag }) => `--${flag}`)
+  return args.filter((arg, index) => flags.every((flag) => arg !== flag && !arg.startsWith(`${flag}=`) && args[index - 1] !== flag))
 }
