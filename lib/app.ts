@@ -3,6 +3,7 @@ import { Clients } from './access/clients.ts'
 import { Grants } from './access/grants.ts'
 import { ProjectKeys } from './access/project-keys.ts'
 import { newSecret } from './access/secret.ts'
+import { noteServerList } from './access/server-lists.ts'
 import { Alerting } from './alerts/alerting.ts'
 import type { Config } from './config.ts'
 import { rememberSubmissions } from './dataset/last-submission.ts'
@@ -63,6 +64,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const keys = new ProjectKeys({ places: layout, serverList, onFallback: (project, reason) => log.info('recipients not used', { project, reason }) })
   if (runtime.primary === undefined) await keys.requireServerList() // one that begins again later must not fail for a new file
   await makeBasedir(layout, directories)
+  if (runtime.primary === undefined) await noteServerList(layout.serverKeys.lists, serverList, Date.now(), directories)
   for (const directory of [layout.tokens, layout.clients]) await directories.ensure(directory)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
@@ -100,7 +102,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     '/livez': { GET: livez },
     '/readyz': { GET: readyz(readiness) },
     '/metrics': { GET: metrics({ adminToken, read: primary?.readMetrics ?? (async () => measures.read()) }) },
-    '/token': { GET: token({ adminToken, grants, clients, log }) },
+    '/token': { GET: token({ adminToken, grants, clients, keys, log }) },
     '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
     '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config) }) },
   })

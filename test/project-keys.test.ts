@@ -5,30 +5,17 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { ProjectKeys } from '../lib/access/project-keys.ts'
 import { addProof, readProofs } from '../lib/access/proofs.ts'
-import { newIdentity } from '../lib/crypt/keys.ts'
-import { parseRecipientList, type RecipientList } from '../lib/crypt/recipient-list.ts'
+import type { RecipientList } from '../lib/crypt/recipient-list.ts'
 import { Directories } from '../lib/directories.ts'
 import { HttpError } from '../lib/errors.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { consoleOf, startFleet, workersOf } from './fleet.ts'
 import { listFiles, request, runProgram, startServer, temporaryDirectory, until } from './harness.ts'
+import { mistype, newList, proveLists, textOf, writeOwn } from './recipients.ts'
 
-const newList = (count = 1) => parseRecipientList(Array.from({ length: count }, () => newIdentity().recipient.text).join('\n'))
-const textOf = (list: RecipientList) => list.recipients.map(({ text }) => `${text}\n`).join('')
 const [server, otherServer, own, otherOwn] = [newList(), newList(), newList(2), newList()]
 const nameOf = (list: RecipientList | undefined) => ['server', 'other server', 'own', 'other own'][[server, otherServer, own, otherOwn].findIndex((each) => each.digest === list?.digest)]
-const MISTYPED = `${textOf(own).slice(0, 20)}q${textOf(own).slice(21)}`.replace('q', textOf(own)[20] === 'q' ? 'p' : 'q')
-
-async function writeOwn(layout: Layout, text: string): Promise<void> {
-  const { recipients } = layout.keysOf('study')
-  await mkdir(dirname(recipients), { recursive: true })
-  await writeFile(recipients, text)
-}
-
-/** Proves lists in their order, a minute between them. */
-async function prove(directory: string, lists: readonly RecipientList[]): Promise<void> {
-  for (const [index, list] of lists.entries()) await addProof(directory, { list, provenAtMs: Date.UTC(2024, 10, 1, 0, index) }, new Directories())
-}
+const MISTYPED = mistype(textOf(own))
 
 const cases: {
   readonly name: string
@@ -60,9 +47,9 @@ const cases: {
 for (const { name, own: text, serverProofs = [], ownProofs = [], expected, trouble } of cases) {
   test(`whom a project's files are encrypted to: ${name}`, async (t) => {
     const layout = new Layout(await temporaryDirectory(t))
-    if (text !== undefined) await writeOwn(layout, text)
-    await prove(layout.serverKeys.proofs, serverProofs)
-    await prove(layout.keysOf('study').proofs, ownProofs)
+    if (text !== undefined) await writeOwn(layout.basedir, 'study', text)
+    await proveLists(layout.basedir, serverProofs)
+    await proveLists(layout.basedir, ownProofs, 'study')
     const keys = new ProjectKeys({ places: layout, serverList: server })
     assert.equal(nameOf(await keys.listFor('study')), expected)
     const said = await keys.findTrouble('study')
@@ -97,7 +84,7 @@ test('where nothing is encrypted no project has a list, and none is in trouble',
 
 test('a list that appears where nothing is encrypted stops the tokens of its project alone', async (t) => {
   const layout = new Layout(await temporaryDirectory(t))
-  await writeOwn(layout, textOf(own))
+  await writeOwn(layout.basedir, 'study', textOf(own))
   const keys = new ProjectKeys({ places: layout, serverList: undefined })
   assert.equal(await keys.listFor('study'), undefined)
   assert.match((await keys.findTrouble('study')) ?? '', /set REPROSCHEMA_BACKEND_RECIPIENTS too$/)
@@ -106,10 +93,10 @@ test('a list that appears where nothing is encrypted stops the tokens of its pro
 
 test('that recipients are not used is told once for each reason, and again after all was well', async (t) => {
   const layout = new Layout(await temporaryDirectory(t))
-  await prove(layout.serverKeys.proofs, [server])
+  await proveLists(layout.basedir, [server])
   const told: string[] = []
   const anew = { places: layout, serverList: server, onFallback: (project: string, reason: string) => told.push(`${project}: ${reason.slice(0, 6)}`) }
-  await writeOwn(layout, textOf(own))
+  await writeOwn(layout.basedir, 'study', textOf(own))
   const keys = new ProjectKeys(anew)
   for (const _ of [1, 2, 3]) await keys.listFor('study')
   assert.deepEqual(told, ['study: nobody'])
@@ -119,11 +106,11 @@ test('that recipients are not used is told once for each reason, and again after
 
 test('what was read a moment ago is not read again, and a change is seen a second later', async (t) => {
   const layout = new Layout(await temporaryDirectory(t))
-  await prove(layout.serverKeys.proofs, [server])
+  await proveLists(layout.basedir, [server])
   const keys = new ProjectKeys({ places: layout, serverList: server })
   assert.equal(nameOf(await keys.listFor('study')), 'server')
-  await prove(layout.keysOf('study').proofs, [own])
-  await writeOwn(layout, textOf(own))
+  await proveLists(layout.basedir, [own], 'study')
+  await writeOwn(layout.basedir, 'study', textOf(own))
   assert.equal(nameOf((await Promise.all(Array.from({ length: 50 }, () => keys.listFor('other'))))[49]), 'server')
   await until('the change is seen', async () => nameOf(await keys.listFor('study')) === 'own')
 })
@@ -135,7 +122,8 @@ test('the digest of a list is that of its sorted lines', () => {
 })
 
 test('a proof is one small file of its owner, names the recipients and the time, and is kept when it is proven again', async (t) => {
-  const { proofs } = new Layout(await temporaryDirectory(t)).keysOf('study')
+  const basedir = await temporaryDirectory(t)
+  const { proofs } = new Layout(basedir).keysOf('study')
   await addProof(proofs, { list: own, provenAtMs: Date.UTC(2024, 10, 1) }, new Directories())
   await addProof(proofs, { list: own, provenAtMs: Date.UTC(2024, 11, 1) }, new Directories())
   assert.deepEqual(await readdir(proofs), [`${own.digest}.json`])
@@ -145,33 +133,35 @@ test('a proof is one small file of its owner, names the recipients and the time,
 })
 
 test('what is no proof of the list that it is named by proves nothing, and is never replaced', async (t) => {
-  const { proofs } = new Layout(await temporaryDirectory(t)).keysOf('study')
-  await prove(proofs, [own])
+  const basedir = await temporaryDirectory(t)
+  const { proofs } = new Layout(basedir).keysOf('study')
+  await proveLists(basedir, [own], 'study')
   const [path, otherPath] = [own, otherOwn].map((list) => join(proofs, `${list.digest}.json`)) as [string, string]
   await rename(path, otherPath)
   assert.deepEqual(await readProofs(proofs), [])
   for (const text of ['', '{"recipients":', '[]', 'null', '{"recipients":["x"],"proven_at":"2024-11-01"}', `{"recipients":[${JSON.stringify(textOf(own).slice(0, 62))}]}`]) {
     await writeFile(path, text)
     assert.deepEqual(await readProofs(proofs), [], text)
-    await assert.rejects(prove(proofs, [own]), /is in the way and is no proof: move it away$/)
+    await assert.rejects(proveLists(basedir, [own], 'study'), /is in the way and is no proof: move it away$/)
     assert.equal(await readFile(path, 'utf8'), text)
   }
   assert.equal((await readdir(proofs)).length, 2)
 })
 
 test('a proof that is interrupted anywhere is none, and the next one holds', async (t) => {
-  const { proofs } = new Layout(await temporaryDirectory(t)).keysOf('study')
+  const basedir = await temporaryDirectory(t)
+  const { proofs } = new Layout(basedir).keysOf('study')
   await mkdir(proofs, { recursive: true })
   await writeFile(join(proofs, 'new-0123456789abcdef'), '{"recipients":["age1')
   assert.deepEqual(await readProofs(proofs), [])
-  await prove(proofs, [own])
+  await proveLists(basedir, [own], 'study')
   assert.deepEqual((await readProofs(proofs)).map(({ list }) => list.digest), [own.digest])
 })
 
 for (const args of [[], ['--workers=2']]) {
   test(`a server${args.length === 0 ? '' : ' of several processes'} does not start with a project's list and none of its own, and says what to do`, async (t) => {
     const basedir = await temporaryDirectory(t)
-    await writeOwn(new Layout(basedir), textOf(own))
+    await writeOwn(basedir, 'study', textOf(own))
     const { status, stdout, stderr } = runProgram([...args, '--host=127.0.0.1', '--port=0', `--basedir=${basedir}`])
     assert.deepEqual([status, stdout], [1, ''])
     assert.match(stderr, /^\S+\/projects\/study\/recipients names recipients, and the server has none: set REPROSCHEMA_BACKEND_RECIPIENTS too, or move that file away\.\n$/)
@@ -181,7 +171,7 @@ for (const args of [[], ['--workers=2']]) {
 
 test('a server starts with its list, whatever the lists of projects hold', async (t) => {
   const basedir = await temporaryDirectory(t)
-  await writeOwn(new Layout(basedir), MISTYPED)
+  await writeOwn(basedir, 'study', MISTYPED)
   const running = await startServer(t, { basedir, env: { REPROSCHEMA_BACKEND_RECIPIENTS: textOf(server) } })
   assert.equal((await request(`${running.url}/`)).status, 200)
 })

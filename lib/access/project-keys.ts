@@ -96,17 +96,22 @@ export class ProjectKeys {
     throw new RecipientsError(`${recipients} names recipients, and the server has none: set REPROSCHEMA_BACKEND_RECIPIENTS too, or move that file away.`)
   }
 
+  /** Says in one sentence why the server's recipients cannot be relied on; undefined where they can, or there are none. */
+  async findServerTrouble(): Promise<string | undefined> {
+    const { serverList } = this
+    if (serverList === undefined || (await this.#serverProofs()).some(({ list }) => list.digest === serverList.digest)) return undefined
+    return 'nobody has shown yet that they hold a key of the server\'s recipients: see keys challenge'
+  }
+
   async #findTrouble(own: OwnList, project: string): Promise<string | undefined> {
     const { serverList } = this
     if (own.type === 'bad') return own.reason
     if (serverList === undefined) {
       return own.type === 'none' ? undefined : `the project ${project} has recipients of its own, and the server has none: set REPROSCHEMA_BACKEND_RECIPIENTS too`
     }
-    const { digest } = own.type === 'good' ? own.list : serverList
-    const isProven = ({ list }: Proof) => list.digest === digest
-    if ((await this.#serverProofs()).some(isProven)) return undefined // whoever it was asked of holds the same key
-    if (own.type === 'none') return 'nobody has shown yet that they hold a key of the server\'s recipients: see keys challenge'
-    if ((await this.#proofsOf(project)).some(isProven)) return undefined
+    if (own.type === 'none') return this.findServerTrouble()
+    const isProven = ({ list }: Proof) => list.digest === own.list.digest
+    if ((await this.#proofsOf(project)).some(isProven) || (await this.#serverProofs()).some(isProven)) return undefined // both were opened with a key
     return `nobody has shown yet that they hold a key of the recipients of ${project}: see keys challenge ${project}`
   }
 

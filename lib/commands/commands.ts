@@ -53,7 +53,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'token',
     {
-      usage: '--project P [--minutes 90] [--participant X] [--basedir DIRECTORY]',
+      usage: '--project P [--minutes 90] [--participant X] [--recipients RECIPIENTS] [--basedir DIRECTORY]',
       description: 'issues an auth token on this machine, without the admin token and without HTTP',
       run: async (args, output) => (await import('./token.ts')).token(args, output),
     },
@@ -69,7 +69,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'links',
     {
-      usage: 'PROJECT --ui URL (--participants FILE | --count N) [--minutes 43200] [--html] [--basedir DIRECTORY]',
+      usage: 'PROJECT --ui URL (--participants FILE | --count N) [--minutes 43200] [--html] [--recipients RECIPIENTS] [--basedir DIRECTORY]',
       description: 'issues one auth token for each participant and prints their links, as CSV or as a page with QR codes',
       run: async (args, output) => (await import('./links.ts')).links(args, output),
     },

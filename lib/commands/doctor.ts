@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { ProjectKeys } from '../access/project-keys.ts'
 import { ConfigError, readConfig, type Config } from '../config.ts'
 import { examineBasedir } from '../doctor/basedir.ts'
 import { failed, formatFinding, ok, type Finding } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { examinePublic } from '../doctor/public.ts'
+import { examineRecipients } from '../doctor/recipients.ts'
 import { Layout } from '../store/layout.ts'
 import { openGrants, withPermission } from './local-grants.ts'
 import type { Output } from './output.ts'
@@ -28,6 +30,8 @@ export async function doctor(args: readonly string[], { print, environment, node
   const layout = new Layout(config.basedir)
   for (const finding of await examineBasedir(layout, config.reserveBytes, id)) tell(finding)
   for (const finding of await examineMachine(layout, Math.ceil(config.maxConnections / config.workers), nodeVersion)) tell(finding)
+  const { recipients, recipientsFile } = config
+  for (const finding of await examineRecipients(layout, new ProjectKeys({ places: layout, serverList: recipients ?? recipientsFile }))) tell(finding)
   if (url !== undefined) await examineOutside({ url, slowSeconds, config, id, layout }, tell)
   return hasFailed ? 1 : 0
 }

@@ -11,6 +11,7 @@ import { MAX_TEXT_BYTES } from '../qr/qr-code.ts'
 import { readArguments, type Arguments } from './arguments.ts'
 import { formatLinkPage, type ParticipantLink } from './link-page.ts'
 import { openGrants, withPermission } from './local-grants.ts'
+import { openKeys, RECIPIENT_FLAGS, requireProven } from './local-keys.ts'
 import type { Output } from './output.ts'
 
 const DEFAULT_MINUTES = 43_200 // 30 days: a printed link is not opened at once
@@ -32,11 +33,15 @@ interface Wish {
  */
 export async function links(args: readonly string[], { print, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
-    flags: { ui: { type: 'string' }, participants: { type: 'string' }, count: { type: 'string' }, minutes: { type: 'string' }, html: { type: 'boolean' } },
+    flags: { ui: { type: 'string' }, participants: { type: 'string' }, count: { type: 'string' }, minutes: { type: 'string' }, html: { type: 'boolean' }, ...RECIPIENT_FLAGS },
     names: ['project'],
   })
   const wish = await readWish(positionals[0] ?? '', text)
-  const issued = await withPermission(layout, async () => issueAll(await openGrants(layout), wish))
+  const issued = await withPermission(layout, async () => {
+    const grants = await openGrants(layout)
+    await requireProven(await openKeys(layout, text, environment), wish.project)
+    return issueAll(grants, wish)
+  })
   if (isSet('html')) print(formatLinkPage(wish.project, issued))
   else print([['participant', 'link', 'expires'], ...issued.map(({ participant, url, expires }) => [participant, url, expires])].map(formatCsvRow).join('').trimEnd())
   return 0

@@ -3,6 +3,7 @@ import { ConfigError } from '../config.ts'
 import { isProject } from '../project.ts'
 import { readArguments, type Arguments } from './arguments.ts'
 import { openGrants, withPermission } from './local-grants.ts'
+import { openKeys, RECIPIENT_FLAGS, requireProven } from './local-keys.ts'
 import type { Output } from './output.ts'
 
 /**
@@ -11,11 +12,15 @@ import type { Output } from './output.ts'
  */
 export async function token(args: readonly string[], { print, environment }: Output): Promise<number> {
   const { layout, text } = readArguments(args, environment, {
-    flags: { project: { type: 'string' }, minutes: { type: 'string' }, participant: { type: 'string' } },
+    flags: { project: { type: 'string' }, minutes: { type: 'string' }, participant: { type: 'string' }, ...RECIPIENT_FLAGS },
     names: [],
   })
   const wish = readWish(text)
-  const { authToken, grant } = await withPermission(layout, async () => (await openGrants(layout)).issue({ ...wish, nowMs: Date.now() }))
+  const { authToken, grant } = await withPermission(layout, async () => {
+    const grants = await openGrants(layout)
+    await requireProven(await openKeys(layout, text, environment), wish.project)
+    return grants.issue({ ...wish, nowMs: Date.now() })
+  })
   print(authToken)
   print(`expires ${new Date(grant.expiresAtMs).toISOString().replace('.000', '')}`)
   return 0

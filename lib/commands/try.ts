@@ -5,6 +5,7 @@ import { systemCode } from '../errors.ts'
 import type { Output } from './output.ts'
 
 const FILE_BYTES = 100_000
+const UNPROVEN = '\nNobody has shown yet that they hold a key of the recipients: run keys challenge on the machine of the server.'
 
 /**
  * Does what a study's web app does, over HTTP alone: asks for an auth token, submits a file with messages, then messages
@@ -79,7 +80,7 @@ async function exchange(
   const text = await response.text()
   const answer: unknown = parseJson(text)
   if (typeof answer !== 'object' || answer === null) throw new Refused(`${what}: ${response.status} and no JSON object`)
-  if (!response.ok) throw new Refused(`${what}: ${response.status} ${text}`)
+  if (!response.ok) throw new Refused(`${what}: ${response.status} ${text}${'code' in answer && answer.code === 'key_not_proven' ? UNPROVEN : ''}`)
   const object = answer as Record<string, unknown>
   show(object)
   return object

@@ -1,6 +1,7 @@
 import { addParameters } from '../access/callback.ts'
 import type { Client, Clients } from '../access/clients.ts'
 import type { Grants } from '../access/grants.ts'
+import type { ProjectKeys } from '../access/project-keys.ts'
 import { HttpError } from '../errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Reply } from '../http/reply.ts'
@@ -19,6 +20,7 @@ export interface TokenParts {
   readonly adminToken: string
   readonly grants: Grants
   readonly clients: Clients
+  readonly keys: ProjectKeys
   readonly log: Log
 }
 
@@ -60,12 +62,9 @@ function projectFor(client: Client, query: Query): string {
 
 async function issue(parts: TokenParts, exchange: Exchange, project: string): Promise<Record<string, string>> {
   const { query } = exchange.target
-  const { authToken, grant } = await parts.grants.issue({
-    project,
-    participant: readParticipant(query),
-    minutes: readExpiryMinutes(query),
-    nowMs: exchange.beganAtMs,
-  })
+  const wish = { project, participant: readParticipant(query), minutes: readExpiryMinutes(query), nowMs: exchange.beganAtMs }
+  await parts.keys.requireProven(project) // before anybody sends what nobody could open
+  const { authToken, grant } = await parts.grants.issue(wish)
   parts.log.info('token issued', { request: exchange.id, project, token: grant.tokenSha256.slice(0, 8) })
   const expires = formatExpiry(grant.expiresAtMs)
   // One moment under two names: the seed's README calls it `expires`, its code and the web app `expiry_time`.

@@ -21,7 +21,7 @@ export class Layout {
   /** Holds a directory for each project that has recipients of its own. */
   readonly projects: string
   /** Of the server's recipients, which hold for every other project. */
-  readonly serverKeys: KeyPlace
+  readonly serverKeys: KeyPlace & { readonly lists: string }
 
   constructor(basedir: string) {
     this.basedir = basedir
@@ -32,7 +32,7 @@ export class Layout {
     this.clients = join(basedir, 'clients')
     this.logs = join(basedir, 'logs')
     this.projects = join(basedir, 'projects')
-    this.serverKeys = keyPlace(join(basedir, 'keys'))
+    this.serverKeys = { ...keyPlace(join(basedir, 'keys')), lists: join(basedir, 'keys', 'lists') }
   }
 
   /** The directory of a project's files. */

@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import { ProjectKeys } from '../access/project-keys.ts'
 import { newSecret } from '../access/secret.ts'
+import { noteServerList } from '../access/server-lists.ts'
 import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
 import { Directories } from '../directories.ts'
@@ -24,7 +25,9 @@ export async function startWorkers(config: Config, args: readonly string[], runt
   const layout = new Layout(config.basedir)
   const serverList = config.recipients ?? config.recipientsFile
   await new ProjectKeys({ places: layout, serverList }).requireServerList()
-  await makeBasedir(layout, new Directories())
+  const directories = new Directories()
+  await makeBasedir(layout, directories)
+  await noteServerList(layout.serverKeys.lists, serverList, Date.now(), directories)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
   const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })

@@ -1,0 +1,65 @@
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { ProjectKeys } from '../access/project-keys.ts'
+import { readServerList } from '../access/server-lists.ts'
+import { systemCode } from '../errors.ts'
+import type { Layout } from '../store/layout.ts'
+import { failed, ok, warning, type Finding } from './finding.ts'
+
+const SUBJECT = 'recipients'
+const READ = { byOwner: 0o400, byOthers: 0o004 }
+const ENTER = { byOwner: 0o100, byOthers: 0o001 }
+
+/** Looks at whom uploads are encrypted to: whether somebody has shown that they can open them, and what the server may read. */
+export async function examineRecipients(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
+  try {
+    return await examine(layout, keys)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return [failed(SUBJECT, `they cannot be looked at: ${systemCode(error)}`, 'run doctor as root, or as the user that runs the server')]
+  }
+}
+
+async function examine(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
+  const owner = await ownerOf(layout.basedir)
+  const begun = await readServerList(layout.serverKeys.lists)
+  const findings: Finding[] = []
+  if (keys.serverList?.digest !== begun?.digest) {
+    findings.push(warning(SUBJECT, 'the server began with others than these settings name', 'give doctor the settings of the server, or start the server again'))
+  }
+  const trouble = await keys.findServerTrouble()
+  if (keys.serverList === undefined) findings.push(ok(SUBJECT, 'none: uploads are not encrypted'))
+  else findings.push(trouble === undefined ? ok(SUBJECT, 'the server\'s are proven') : failed(SUBJECT, `no token is issued: ${trouble}`, 'keys challenge'))
+  for (const project of await keys.listOwn()) {
+    const reason = await keys.findTrouble(project)
+    const { recipients, proofs } = layout.keysOf(project)
+    const closed = await findClosed([dirname(recipients), recipients, proofs], owner)
+    if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or keys challenge ${project}`))
+    else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner} ${dirname(recipients)}`))
+    else findings.push(ok(`${SUBJECT} of ${project}`, 'they are proven'))
+  }
+  return findings
+}
+
+// Root may read everything; what matters is the user of the server.
+async function findClosed(paths: readonly string[], owner: number | undefined): Promise<string | undefined> {
+  for (const path of paths) {
+    try {
+      const found = await stat(path)
+      const needed = found.isDirectory() ? ENTER : READ
+      if ((found.mode & (found.uid === owner ? needed.byOwner : needed.byOthers)) === 0) return path
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error
+    }
+  }
+  return undefined
+}
+
+async function ownerOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).uid
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return undefined
+  }
+}

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { chmod, chown, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { consoleOf, startFleet } from './fleet.ts'
+import { ADMIN_TOKEN, askToken, request, runProgram, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { OTHER_USER } from './other-user.ts'
+import { mistype, newList, proveLists, textOf, writeOwn } from './recipients.ts'
+
+const PAGE = 'https://study.example.org'
+const CALLBACK = 'https://ui.example.org/#/?url=x'
+const [list, otherList, own] = [newList(2), newList(), newList()]
+const NOT_PROVEN = /nobody has shown yet that they hold a key of the server's recipients: see keys challenge/
+const env = { REPROSCHEMA_BACKEND_RECIPIENTS: textOf(list) }
+
+async function codeOf(server: { url: string }, project: string): Promise<string> {
+  const { status, json } = await request(`${server.url}/token?token=${ADMIN_TOKEN}&project=${project}`)
+  return status === 200 ? '200' : `${status} ${String(json['code'])}`
+}
+
+for (const start of [startServer, startFleet]) {
+  test(`no token is issued before somebody has shown a key, by ${start.name}`, async (t) => {
+    const server = await start(t, { env })
+    const registered = await request(`${server.url}/register?token=${ADMIN_TOKEN}&callback_url=${encodeURIComponent(CALLBACK)}`)
+    const ways = { admin: `token=${ADMIN_TOKEN}`, client: `client_id=${String(registered.json['client_id'])}` }
+    for (const [way, query] of Object.entries(ways)) {
+      const answer = await request(`${server.url}/token?${query}&project=study`, { headers: { Origin: PAGE } })
+      assert.deepEqual([answer.status, answer.json['status'], answer.json['code']], [503, 'failed', 'key_not_proven'], way)
+      assert.equal(answer.headers.get('retry-after'), '60')
+      assert.equal(answer.headers.get('access-control-allow-origin'), '*')
+      assert.doesNotMatch(answer.text, /age1|keys challenge|recipients/)
+    }
+    assert.deepEqual(await readdir(join(server.basedir, 'tokens')), [])
+    await until('the log says why', async () => NOT_PROVEN.test(await consoleOf(server.basedir)))
+    await proveLists(server.basedir, [list])
+    await until('it is issued', async () => (await codeOf(server, 'study')) === '200')
+    const { status, headers } = await request(`${server.url}/token?${ways.client}`)
+    assert.deepEqual([status, headers.get('location')?.startsWith('https://ui.example.org/')], [302, true])
+  })
+}
+
+test('what is wrong with a request is said before its key', async (t) => {
+  const server = await startServer(t, { env })
+  for (const [query, code] of [['token=wrong', 'not_authorized_token'], [`token=${ADMIN_TOKEN}&expiry_minutes=0`, 'invalid_expiry_minutes'], ['client_id=x', 'unknown_client']]) {
+    assert.equal((await request(`${server.url}/token?${query}`)).json['code'], code)
+  }
+})
+
+test('a project\'s list that is mistyped while the server runs stops its tokens alone; submissions go on', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  await proveLists(basedir, [list])
+  const server = await startServer(t, { basedir, env })
+  const authToken = await askToken(server)
+  await writeOwn(basedir, 'study', mistype(textOf(own)))
+  await until('it is seen', async () => (await codeOf(server, 'study')) === '503 key_not_proven')
+  assert.equal(await codeOf(server, 'other'), '200')
+  assert.match(await consoleOf(basedir), /code=key_not_proven detail=".*recipients cannot be used: the recipient .* its checksum does not match/)
+  assert.equal((await submitForm(server, [['file', Buffer.from('x'), 'a.txt'], ['auth_token', authToken]])).status, 200)
+  await writeOwn(basedir, 'study', textOf(own))
+  await proveLists(basedir, [own], 'study')
+  await until('it is well again', async () => (await codeOf(server, 'study')) === '200')
+})
+
+test('a list that appears at a server that encrypts nothing stops the tokens of its project alone', async (t) => {
+  const server = await startServer(t)
+  assert.equal(await codeOf(server, 'study'), '200')
+  await writeOwn(server.basedir, 'study', textOf(own))
+  await until('it is seen', async () => (await codeOf(server, 'study')) === '503 key_not_proven')
+  assert.equal(await codeOf(server, 'other'), '200')
+  assert.match(await consoleOf(server.basedir), /set REPROSCHEMA_BACKEND_RECIPIENTS too/)
+})
+
+const commands = [
+  { name: '`token`', args: ['token', '--project=study'] },
+  { name: '`links`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=2'] },
+]
+for (const { name, args } of commands) {
+  test(`${name} issues none before somebody has shown a key, and knows the recipients that the server began with`, async (t) => {
+    const server = await startServer(t, { env })
+    await server.stop()
+    const run = (...more: readonly string[]) => runProgram([...args, `--basedir=${server.basedir}`, ...more])
+    const refused = run()
+    assert.deepEqual([refused.status, refused.stdout], [2, ''])
+    assert.match(refused.stderr, /^No token is issued: nobody has shown yet that they hold a key of the server's recipients: see keys challenge\.\n$/)
+    assert.deepEqual(await readdir(join(server.basedir, 'tokens')), [])
+    await proveLists(server.basedir, [list])
+    assert.equal(run().status, 0)
+    assert.equal(run(`--recipients=${textOf(otherList)}`).status, 2)
+    assert.match(run('--recipients=age1').stderr, /^--recipients=\(its value is not shown\) is not allowed: /)
+    await writeOwn(server.basedir, 'study', mistype(textOf(own)))
+    assert.match(run().stderr, /^No token is issued: \S+\/recipients cannot be used: the recipient /)
+  })
+}
+
+test('`try` says what to do where nobody has shown a key', async (t) => {
+  const server = await startServer(t, { env })
+  const { status, stdout } = runProgram(['try', '--token', ADMIN_TOKEN, '--url', server.url])
+  assert.equal(status, 1)
+  assert.match(stdout, /^FAILED: GET \/token: 503 .*\nNobody has shown yet that they hold a key of the recipients: run keys challenge /)
+})
+
+test('the recipients that a server begins with are noted where they are others than before', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const begin = async (recipients?: string) => {
+    const server = await startServer(t, { basedir, env: recipients === undefined ? {} : { REPROSCHEMA_BACKEND_RECIPIENTS: recipients } })
+    await server.stop()
+    const directory = join(basedir, 'keys', 'lists')
+    const names = await readdir(directory).catch(() => [])
+    return Promise.all(names.toSorted().map((name) => readFile(join(directory, name), 'utf8')))
+  }
+  assert.deepEqual(await begin(), [])
+  assert.deepEqual(await begin(textOf(list)), [textOf(list)])
+  assert.deepEqual(await begin(textOf(list).split('\n').toReversed().join(' ')), [textOf(list)])
+  assert.deepEqual(await begin(textOf(otherList)), [textOf(list), textOf(otherList)])
+  assert.deepEqual(await begin(), [textOf(list), textOf(otherList), '# none\n'])
+  await writeFile(join(basedir, 'keys/lists/99991231T235959999Z-00000000'), textOf(own).slice(0, -1)) // cut off by a crash
+  assert.deepEqual((await begin()).length, 4)
+  assert.deepEqual((await begin(textOf(list))).length, 5)
+})
+
+const examined = [
+  { name: 'nothing is encrypted', env: {}, says: /^ok {7}recipients: none: uploads are not encrypted$/m, status: 0 },
+  { name: 'nobody has shown a key', env, says: /^FAILED {3}recipients: no token is issued: nobody has shown yet .*\. Change: keys challenge$/m, status: 1 },
+  { name: 'all is well', env, proven: true, says: /^ok {7}recipients: the server's are proven$/m, status: 0 },
+  { name: 'the settings are others', env, proven: true, settings: {}, says: /^warning {2}recipients: the server began with others than these settings name\. Change: give doctor the settings/m, status: 0 },
+  { name: 'a setting is mistyped', env, proven: true, settings: { REPROSCHEMA_BACKEND_RECIPIENTS: mistype(textOf(own)).trim() }, says: /^FAILED {3}configuration: REPROSCHEMA_BACKEND_RECIPIENTS=\(its value is not shown\) is not allowed: .*checksum/m, status: 1 },
+  { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or keys challenge study$/m, status: 1 },
+  { name: 'nobody has shown a key of a project\'s list', env, proven: true, own: textOf(own), says: /^FAILED {3}recipients of study: no token is issued: nobody has shown/m, status: 1 },
+  { name: 'a project\'s list is well', env, proven: true, own: textOf(list), says: /^ok {7}recipients of study: they are proven$/m, status: 0 },
+]
+for (const { name, env: begun, settings = begun, proven = false, own: text, says, status } of examined) {
+  test(`\`doctor\` tells where ${name}`, async (t) => {
+    const basedir = await temporaryDirectory(t)
+    const server = await startServer(t, { basedir, env: begun })
+    if (proven) await proveLists(basedir, [list])
+    if (text !== undefined) await writeOwn(basedir, 'study', text)
+    const { status: exit, stdout } = runProgram(['doctor', `--basedir=${basedir}`], settings)
+    assert.match(stdout, says)
+    assert.equal(exit, status, stdout)
+    await server.stop()
+  })
+}
+
+test('`doctor` tells of a list that the server may not read', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can give a file to another user')
+  const basedir = await temporaryDirectory(t)
+  const server = await startServer(t, { basedir, env })
+  await server.stop()
+  await proveLists(basedir, [list])
+  await writeOwn(basedir, 'study', textOf(list))
+  await chown(basedir, OTHER_USER, OTHER_USER)
+  await chmod(join(basedir, 'projects/study/recipients'), 0o600)
+  assert.match(runProgram(['doctor', `--basedir=${basedir}`], env).stdout, /^FAILED {3}recipients of study: the server may not read \S+\/recipients\. Change: chown -R 54321 \S+\/study$/m)
+})
+
+test('`doctor --url` examines a server before anybody has shown a key', async (t) => {
+  const server = await startServer(t, { env })
+  const { stdout } = runProgram(['doctor', `--basedir=${server.basedir}`, `--url=${server.url}`, '--slow-seconds=0'], env)
+  assert.match(stdout, /^ok {7}submission: /m)
+})
