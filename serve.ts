@@ -157,7 +157,15 @@ function print(line: string): void {
 
 function output(): Output {
   const showProgress = (line: string) => process.stderr.write(`\r\u001b[K${line}`) // ECMA-48 8.3.41: erase to the end of the line
-  return { print, showProgress: process.stderr.isTTY ? showProgress : undefined, environment: process.env, nodeVersion: process.version }
+  return {
+    print,
+    write: (bytes) => new Promise((resolve, reject) => process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))),
+    tell: (line) => void process.stderr.write(`${line}\n`),
+    input: () => process.stdin,
+    showProgress: process.stderr.isTTY ? showProgress : undefined,
+    environment: process.env,
+    nodeVersion: process.version,
+  }
 }
 
 function fail(exitCode: number, lines: readonly string[]): void {

@@ -1,4 +1,4 @@
-import { lchown, mkdir, rmdir } from 'node:fs/promises'
+import { lchown, lstat, mkdir, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncDirectory, type FileOwner } from './durable.ts'
 import { systemCode } from './errors.ts'
@@ -47,6 +47,11 @@ export class Directories {
     if ((await findDirectory(path)) !== identity && this.#ensured.get(path) === known) this.forget(path)
   }
 
+  async #give(path: string): Promise<void> {
+    const owner = this.#owner
+    if (owner !== undefined && (await lstat(path)).uid !== owner.uid) await lchown(path, owner.uid, owner.gid)
+  }
+
   #ensureAnew(path: string): Promise<string> {
     const others = this.#ensured.get(path)
     if (others !== undefined) return others
@@ -62,7 +67,7 @@ export class Directories {
       await this.ensure(dirname(path))
       outcome = await mkdirUnlessThere(path)
     }
-    if (outcome === 'made' && this.#owner !== undefined) await lchown(path, this.#owner.uid, this.#owner.gid)
+    if (outcome === 'made') await this.#give(path)
     const identity = await findDirectory(path)
     if (identity === undefined) throw new Error(`${path} was removed as soon as it was made`)
     try {

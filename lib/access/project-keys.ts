@@ -20,6 +20,13 @@ export interface KeyPlaces {
   readonly keysOf: (project: string) => { readonly recipients: string; readonly proofs: string }
 }
 
+/** Recipients that are configured, whether they are proven or not. */
+export interface ConfiguredList {
+  readonly list: RecipientList
+  /** Whether they are a project's own. */
+  readonly isOwn: boolean
+}
+
 /** What the keys of the projects work with. */
 export interface ProjectKeysParts {
   readonly places: KeyPlaces
@@ -76,6 +83,14 @@ export class ProjectKeys {
   /** Says in one sentence why a project's recipients cannot be relied on; undefined where they can, or nothing is encrypted. */
   async findTrouble(project: string): Promise<string | undefined> {
     return this.#findTrouble(await this.#ownList(project), project)
+  }
+
+  /** Gives the recipients that are configured for a project, or for the server; throws a `RecipientsError` where they cannot be used. */
+  async configuredFor(project: string | undefined): Promise<ConfiguredList> {
+    const own = project === undefined ? { type: 'none' as const } : await this.#ownList(project)
+    if (own.type === 'bad') throw new RecipientsError(`${own.reason}.`)
+    if (this.serverList === undefined) throw new RecipientsError('The server has no recipients: set REPROSCHEMA_BACKEND_RECIPIENTS, or give --recipients or --recipients-file.')
+    return own.type === 'none' ? { list: this.serverList, isOwn: false } : { list: own.list, isOwn: true }
   }
 
   /** Gives the projects that have recipients of their own, good or bad. */

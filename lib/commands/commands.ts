@@ -67,6 +67,14 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
     },
   ],
   [
+    'keys',
+    {
+      usage: 'new FILE | challenge [PROJECT] | open KEYFILE [FILE] | prove [PROJECT] CODE [--recipients RECIPIENTS] [--basedir DIRECTORY]',
+      description: 'makes a key that opens what is encrypted, and shows that somebody holds it: a code is encrypted, opened and given back',
+      run: async (args, output) => (await import('./keys.ts')).keys(args, output),
+    },
+  ],
+  [
     'links',
     {
       usage: 'PROJECT --ui URL (--participants FILE | --count N) [--minutes 43200] [--html] [--recipients RECIPIENTS] [--basedir DIRECTORY]',

@@ -1,6 +1,7 @@
 import { Grants } from '../access/grants.ts'
 import { ConfigError } from '../config.ts'
 import { Directories } from '../directories.ts'
+import type { FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { SETTINGS } from '../settings/settings.ts'
@@ -12,8 +13,13 @@ import type { Layout } from '../store/layout.ts'
  * Throws a `ConfigError` where no server has been started with this base directory.
  */
 export async function openGrants(layout: Layout): Promise<Grants> {
+  return new Grants(layout.tokens, new Directories(), await findOwner(layout))
+}
+
+/** Gives the user whom what a command adds to a base directory is to belong to; throws as `openGrants` does. */
+export async function findOwner(layout: Layout): Promise<FileOwner> {
   const found = await findStats(layout.tokens)
-  if (found?.isDirectory() === true) return new Grants(layout.tokens, new Directories(), { uid: Number(found.uid), gid: Number(found.gid) })
+  if (found?.isDirectory() === true) return { uid: Number(found.uid), gid: Number(found.gid) }
   throw new ConfigError([
     `${layout.basedir} is not the base directory of a server: it has no directory tokens. Give it with --basedir or ${SETTINGS.basedir.variable}, or start the server once.`,
   ])

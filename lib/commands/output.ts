@@ -2,6 +2,12 @@
 export interface Output {
   /** Writes a line to standard output. */
   readonly print: (line: string) => void
+  /** Writes bytes as they are to standard output; fulfils when more may come. */
+  readonly write: (bytes: Buffer) => Promise<void>
+  /** Writes a line for a person to standard error. */
+  readonly tell: (line: string) => void
+  /** Gives what comes on standard input. */
+  readonly input: () => AsyncIterable<Buffer>
   /** Shows a line in the place of the one before it; undefined where nobody watches a terminal. */
   readonly showProgress: ((line: string) => void) | undefined
   /** As Node writes it, `v20.11.0`. */
