@@ -5,6 +5,8 @@ import type { Stanza } from './stanza.ts'
 
 const VERSION_LINE = 'age-encryption.org/v1\n'
 const COLUMNS = 64
+const ROW_BYTES = COLUMNS + 1 // with the end of its line
+const PADDING = 'reproschema-padding'
 const MAC_CHARACTERS = 43
 const MAX_HEADER_BYTES = 64 * 1024 // one of several hundred recipients is shorter
 
@@ -21,6 +23,18 @@ export interface Header {
 export function formatHeader(fileKey: Buffer, stanzas: readonly Stanza[]): Buffer {
   const text = `${VERSION_LINE}${stanzas.map(formatStanza).join('')}---`
   return Buffer.from(`${text} ${formatBase64(macOf(fileKey, text))}\n`, 'latin1')
+}
+
+/**
+ * Writes a header of exactly so many bytes: its last stanza is of a type that nobody knows and everybody passes over
+ * (c2sp.org/age, "Recipient stanza"). Throws an `AgeError` where there is no room for it.
+ */
+export function formatPaddedHeader(fileKey: Buffer, stanzas: readonly Stanza[], bytes: number): Buffer {
+  const least = formatHeader(fileKey, [...stanzas, paddingOf(1, 0)]).length
+  const left = bytes - least
+  if (left < 0) throw new AgeError(`a header of ${bytes} bytes has no room for ${stanzas.length} recipients`)
+  const rows = Math.floor(left / ROW_BYTES)
+  return formatHeader(fileKey, [...stanzas, paddingOf(1 + left - rows * ROW_BYTES, rows)])
 }
 
 /**
@@ -41,6 +55,11 @@ export function parseHeader(bytes: Buffer): Header | undefined {
   if (stanzas.length === 0 || macBytes === undefined) throw malformed()
   const signed = text.slice(0, lastLine + 3)
   return { stanzas, length: end + 1, isAuthentic: (fileKey) => timingSafeEqual(macOf(fileKey, signed), macBytes) }
+}
+
+// So many full lines of nothing, and an empty one. What is less than a line is the length of the argument.
+function paddingOf(argLength: number, rows: number): Stanza {
+  return { args: [PADDING, '-'.repeat(argLength)], body: Buffer.alloc((rows * COLUMNS * 3) / 4) }
 }
 
 function formatStanza({ args, body }: Stanza): string {

@@ -4,11 +4,20 @@ import { Pieces } from './pieces.ts'
 
 const CIPHER = 'chacha20-poly1305'
 const TAG_BYTES = 16
-const CHUNK_BYTES = 64 * 1024
-const SEALED_BYTES = CHUNK_BYTES + TAG_BYTES
 
 /** How long the nonce before a payload is, in bytes. */
 export const NONCE_BYTES = 16
+
+/** How many bytes of plaintext a chunk holds; the last one may hold fewer. */
+export const CHUNK_BYTES = 64 * 1024
+
+/** How long such a chunk is when it is encrypted, in bytes. */
+export const SEALED_BYTES = CHUNK_BYTES + TAG_BYTES
+
+/** How long a payload of so many bytes is when it is encrypted, without its nonce: one that is empty has a chunk too. */
+export function sealedLength(plainBytes: number): number {
+  return plainBytes + TAG_BYTES * Math.max(1, Math.ceil(plainBytes / CHUNK_BYTES))
+}
 
 /** Encrypts a payload: bytes in, bytes out, 64 KiB held at most (c2sp.org/age, "Payload"). */
 export class Sealing {
@@ -44,10 +53,12 @@ export class Sealing {
 export class Opening {
   readonly #nonces: ChunkNonces
   readonly #pieces = new Pieces()
-  #isFirst = true
+  #isFirst: boolean
 
-  constructor(fileKey: Buffer, nonce: Buffer) {
-    this.#nonces = new ChunkNonces(fileKey, nonce)
+  /** @param firstChunk the number of the chunk where it begins to read, counted from 0 */
+  constructor(fileKey: Buffer, nonce: Buffer, firstChunk = 0) {
+    this.#nonces = new ChunkNonces(fileKey, nonce, firstChunk)
+    this.#isFirst = firstChunk === 0
   }
 
   /** Takes the next bytes of the payload. Throws an `AgeError` where they were altered. */
@@ -82,9 +93,10 @@ export class Opening {
 /** The key of a payload and the nonces of its chunks: a counter of 11 bytes and a byte that marks the last chunk. */
 class ChunkNonces {
   readonly key: Buffer
-  #counter = 0
+  #counter: number
 
-  constructor(fileKey: Buffer, nonce: Buffer) {
+  constructor(fileKey: Buffer, nonce: Buffer, counter = 0) {
+    this.#counter = counter
     this.key = Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32))
   }
 

@@ -1,4 +1,6 @@
-/** Bytes in a row, taken out in other lengths than they came in, without being copied. */
+const MOST_PIECES = 256 // held one by one; more are joined, since a piece of one byte costs a hundred in memory
+
+/** Bytes in a row, taken out in other lengths than they came in, without being copied unless they are crumbs. */
 export class Pieces {
   #pieces: Buffer[] = []
   #length = 0
@@ -11,6 +13,7 @@ export class Pieces {
   push(bytes: Buffer): void {
     if (bytes.length > 0) this.#pieces.push(bytes)
     this.#length += bytes.length
+    if (this.#pieces.length >= MOST_PIECES) this.#pieces = [Buffer.concat(this.#pieces)]
   }
 
   /** Takes so many bytes from the front; all that are held where they are fewer. */
