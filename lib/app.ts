@@ -104,7 +104,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     '/metrics': { GET: metrics({ adminToken, read: primary?.readMetrics ?? (async () => measures.read()) }) },
     '/token': { GET: token({ adminToken, grants, clients, keys, log }) },
     '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
-    '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config) }) },
+    '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config), keys }) },
   })
   const advise = adviseOnce(log)
   const server = new HttpServer({

@@ -24,6 +24,16 @@ export function createFile(path: string): Promise<FileHandle> {
   return open(path, 'wx', FILE_MODE)
 }
 
+/** Creates a file as `createFile` does, for reading too. */
+export function createReadable(path: string): Promise<FileHandle> {
+  return open(path, 'wx+', FILE_MODE)
+}
+
+/** Opens a file that must be there, for reading and writing anywhere in it. */
+export function openAgain(path: string): Promise<FileHandle> {
+  return open(path, 'r+')
+}
+
 /** Opens a file for appending, readable by its owner only; creates it where it does not exist. */
 export function openForAppending(path: string): Promise<FileHandle> {
   return open(path, 'a', FILE_MODE)
@@ -37,6 +47,11 @@ export function reopenForAppending(path: string): Promise<FileHandle> {
 /** Writes all of the buffers at the end of the file; `writev` may store less than it was given and still succeed. */
 export function writeWhole(handle: FileHandle, buffers: readonly Buffer[]): Promise<void> {
   return writeAll(handle.fd, buffers)
+}
+
+/** Writes all of the bytes at a position, in place of what stands there. */
+export async function writeAt(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten
 }
 
 async function writeAll(descriptor: number, buffers: readonly Buffer[]): Promise<void> {

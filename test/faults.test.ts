@@ -206,7 +206,7 @@ test('a disk that is full is 507, and works again when there is room', async (t)
   }
 })
 
-const LIMIT = 64
+const LIMIT = 128
 
 test('a server that runs out of descriptors refuses, and recovers', async (t) => {
   if (!needs(t, 'prlimit', 'util-linux')) return

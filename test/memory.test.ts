@@ -5,6 +5,10 @@ import { readFile, stat } from 'node:fs/promises'
 import { request as openRequest, type ClientRequest } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { newIdentity } from '../lib/crypt/keys.ts'
+import type { ReceiptFile } from '../lib/store/receipt.ts'
+import { issueToken, openStored, startEncrypting } from './encrypting.ts'
+import { listStaged } from './evidence.ts'
 import { askToken, listUploads, readReceipts, startServer, until, type Running } from './harness.ts'
 import { assertAccepted, BOUNDARY, formatMultipart, FORMATS, MULTIPART, post, textPart } from './submission.ts'
 
@@ -44,6 +48,11 @@ class Upload {
     for (let left = bytes; left > 0; left -= PIECE.length) {
       if (!this.#request.write(PIECE.subarray(0, left))) await once(this.#request, 'drain')
     }
+  }
+
+  /** Sends a chunk for each byte. */
+  async crumble(bytes: number): Promise<void> {
+    for (let count = 0; count < bytes; count++) if (!this.#request.write('a')) await once(this.#request, 'drain')
   }
 
   finish(): Promise<number | undefined> {
@@ -123,4 +132,30 @@ test('memory stays bounded with large answers in every media type, and with a ch
     upload.end()
     assert.equal(await answered, 200)
   })
+})
+
+test('memory stays bounded with uploads that are encrypted: a large one, 200 at once that stand still, and one of crumbs', async (t) => {
+  const identity = newIdentity()
+  const server = await startEncrypting(t, [identity])
+  const authToken = await issueToken(server.basedir)
+  const large = new Upload(server, authToken)
+  await assertGrowsLittle(server, async () => {
+    await large.send(300 * MB)
+    assert.equal(await large.finish(), 200)
+  })
+  await assertGrowsLittle(server, async () => {
+    const uploads = Array.from({ length: 200 }, (_, index) => new Upload(server, authToken, `${index}.zip`))
+    await Promise.all(uploads.map((upload) => upload.send(MB / 2)))
+    await until('all of them have begun', async () => (await listStaged(server.basedir)).length === 200)
+    await Promise.all(uploads.map((upload) => upload.send(MB / 2)))
+    assert.deepEqual(new Set(await Promise.all(uploads.map((upload) => upload.finish()))), new Set([200]))
+  })
+  await assertGrowsLittle(server, async () => {
+    const uploads = Array.from({ length: 20 }, () => new Upload(server, authToken, 'crumbs.wav'))
+    for (let count = 0; count < 60_000; count += 60) await Promise.all(uploads.map((upload) => upload.crumble(60)))
+    assert.deepEqual(new Set(await Promise.all(uploads.map((upload) => upload.finish()))), new Set([200]))
+  })
+  const files = (await readReceipts(server.basedir, 'study')).flatMap((receipt) => receipt['files'] as ReceiptFile[])
+  assert.deepEqual(new Set(files.map(({ plain }) => plain?.bytes)), new Set([300 * MB, MB, 60_000]))
+  for (const file of [files[0], files[1], files.at(-1)]) if (file !== undefined) await openStored(server.basedir, file, identity)
 })

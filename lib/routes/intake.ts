@@ -1,15 +1,19 @@
+import type { RecipientList } from '../crypt/recipient-list.ts'
 import { HttpError } from '../errors.ts'
 import type { FormEvent, PartHead } from '../form-event.ts'
 import { FieldText } from '../form/field-text.ts'
 import { JsonError, JsonText } from '../form/json-text.ts'
+import type { Arriving } from '../store/arriving.ts'
 import type { StagedPart } from '../store/publisher.ts'
-import type { Content, StagedFile } from '../store/staged-file.ts'
+import { FormFiles } from './form-files.ts'
 
 const MAX_TOKEN_BYTES = 1024
 const MAX_TEXT_BYTES = 64 * 1024 // of one text field in a receipt; a longer one is kept as a file
 const MAX_TEXTS_BYTES = 256 * 1024 // of all of them; what comes after is kept as files
-const MAX_HELD_BYTES = 128 * 1024 // of small files, which reach the disk with the publish
 const MAX_HEADS_BYTES = 4 * 1024 * 1024 // of the names of all parts, as they are kept
+const OUR_TIME = /^\d{8}T\d{6}Z$/
+
+const FIELDS = { isAnswers: false, holds: 'fields', field: '', name: 'fields.json', mediaType: 'application/json' } as const
 
 /** Where the bytes of one part go. Both methods may return a promise that the sender has to wait for. */
 interface Sink {
@@ -17,9 +21,15 @@ interface Sink {
   end(): Promise<void> | undefined
 }
 
+/** A text field. */
+interface Field {
+  readonly name: string
+  readonly value: string
+}
+
 /** What an intake works with. */
 export interface IntakeParts {
-  readonly stage: () => StagedFile
+  readonly stage: () => Arriving
   /** Is told of the form's auth token; the sender waits until it has been checked. */
   readonly onToken: (authToken: string) => Promise<void>
   /** Is told how many more bytes are kept in memory; may throw. */
@@ -35,20 +45,17 @@ export interface IntakeParts {
  */
 export class Intake {
   readonly #parts: IntakeParts
-  readonly #staged: StagedFile[] = []
-  readonly #files: StagedPart[] = []
-  readonly #fields: { name: string; value: string }[] = []
+  readonly #files: FormFiles
+  readonly #fields: Field[] = []
   readonly #once = new Set<string>()
   #sink: Sink | undefined
   #fieldBytes = 0
   #textsBytes = 0
   #headsBytes = 0
-  #heldBytes = 0
-  #finishing: Promise<void> = Promise.resolve()
-  #isDiscarded = false
 
   constructor(parts: IntakeParts) {
     this.#parts = parts
+    this.#files = new FormFiles(parts.stage)
   }
 
   /** Takes the next events of the form; a promise asks the sender to wait. */
@@ -63,17 +70,20 @@ export class Intake {
     return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
   }
 
-  /** Fulfils when every file but the small ones is durable in the staging directory; gives what the form held. */
-  async finish(): Promise<{ files: readonly StagedPart[]; fields: readonly { name: string; value: string }[] }> {
-    await this.#finishing
-    return { files: this.#files, fields: this.#fields }
+  /**
+   * Fulfils when every file but the small ones is durable in the staging directory; gives what the form held.
+   * @param readers whom it is encrypted to, where it is: the text fields are then a file too
+   */
+  async finish(readers: RecipientList | undefined): Promise<{ files: readonly StagedPart[]; fields: readonly Field[] }> {
+    if (readers === undefined) return { files: await this.#files.finish(undefined), fields: this.#fields }
+    const said = this.#fields.filter((field) => !isOurs(field))
+    if (said.length > 0) await this.#keepFields(said)
+    return { files: await this.#files.finish(readers), fields: this.#fields.filter(isOurs) }
   }
 
   /** Removes everything that was staged. */
-  async discard(): Promise<void> {
-    this.#isDiscarded = true
-    await Promise.allSettled([this.#finishing])
-    await Promise.all(this.#staged.map((file) => file.discard()))
+  discard(): Promise<void> {
+    return this.#files.discard()
   }
 
   #receive(event: FormEvent): Promise<void> | undefined {
@@ -104,21 +114,21 @@ export class Intake {
 
   // A file input that nobody filled comes with an empty name and no bytes (HTML, "constructing the entry list").
   #fileSink(head: PartHead, filename: string): Sink {
-    let file = filename === '' ? undefined : this.#stage()
+    let file = filename === '' ? undefined : this.#files.begin()
     return {
       write: (bytes) => {
-        file ??= this.#stage()
+        file ??= this.#files.begin()
         return file.write(bytes)
       },
       end: () => {
         if (file === undefined) return undefined
-        return this.#keep(file, { isAnswers: false, field: head.name, name: filename, mediaType: head.mediaType })
+        return this.#files.keep(file, { isAnswers: false, field: head.name, name: filename, mediaType: head.mediaType })
       },
     }
   }
 
   #answersSink(): Sink {
-    const file = this.#stage()
+    const file = this.#files.begin()
     const text = new JsonText()
     return {
       write: (bytes) => {
@@ -129,7 +139,7 @@ export class Intake {
       end: () => {
         checkResponses(() => text.finish())
         const mediaType = 'application/json'
-        return this.#keep(file, { isAnswers: true, field: 'responses', name: 'messages.json', mediaType })
+        return this.#files.keep(file, { isAnswers: true, field: 'responses', name: 'messages.json', mediaType })
       },
     }
   }
@@ -149,13 +159,13 @@ export class Intake {
 
   #textSink(name: string): Sink {
     const text = new FieldText()
-    let file: StagedFile | undefined
+    let file: Arriving | undefined
     return {
       write: (bytes) => {
         this.#count(bytes)
         text.add(bytes)
         if (file === undefined && this.#hasRoom(text.bytes, bytes.length)) return undefined
-        file ??= this.#stage()
+        file ??= this.#files.begin()
         return file.write(text.take())
       },
       end: () => {
@@ -165,27 +175,15 @@ export class Intake {
           return undefined
         }
         const [extension, mediaType] = this.#parts.isJson ? ['json', 'application/json'] : ['txt', 'text/plain']
-        return this.#keep(file, { isAnswers: false, field: name, name: `${name || 'field'}.${extension}`, mediaType })
+        return this.#files.keep(file, { isAnswers: false, field: name, name: `${name || 'field'}.${extension}`, mediaType })
       },
     }
   }
 
-  #stage(): StagedFile {
-    const file = this.#parts.stage()
-    this.#staged.push(file)
-    return file
-  }
-
-  // One after another: a thousand small files in one chunk must not take a thousand descriptors.
-  #keep(file: StagedFile, description: Omit<StagedPart, 'path' | keyof Content>): Promise<void> | undefined {
-    const held = this.#heldBytes + file.bytes <= MAX_HELD_BYTES ? file.hold() : undefined
-    this.#heldBytes += held?.bytes ?? 0
-    this.#finishing = this.#finishing.then(async () => {
-      if (this.#isDiscarded) return // no syncs for what is about to be removed
-      const content = held ?? (await file.finish())
-      this.#files.push({ path: file.path, ...description, ...content })
-    })
-    return held === undefined ? this.#finishing : undefined
+  async #keepFields(fields: readonly Field[]): Promise<void> {
+    const file = this.#files.begin()
+    const wait = file.write(Buffer.from(JSON.stringify(fields)))
+    await Promise.all([wait, this.#files.keep(file, FIELDS)])
   }
 
   /** Says whether a text field may stay in memory with the bytes that came, and counts them there. */
@@ -207,6 +205,11 @@ export class Intake {
     this.#fieldBytes += bytes.length
     if (this.#fieldBytes > this.#parts.maxFieldBytes) throw new HttpError('fields_too_large')
   }
+}
+
+// What /token gave and comes back says nothing of a participant. Without it most forms have no file of text fields.
+function isOurs({ name, value }: Field): boolean {
+  return name === 'expires' && OUR_TIME.test(value)
 }
 
 function checkResponses(check: () => void): void {

@@ -1,4 +1,5 @@
 import type { Grant, Grants } from '../access/grants.ts'
+import type { ProjectKeys } from '../access/project-keys.ts'
 import { newSecret } from '../access/secret.ts'
 import { HttpError } from '../errors.ts'
 import type { FormParser } from '../form-event.ts'
@@ -11,9 +12,11 @@ import type { Log } from '../log.ts'
 import type { Measures } from '../metrics/measures.ts'
 import { parseBoundary } from '../multipart/boundary.ts'
 import { MultipartParser } from '../multipart/parser.ts'
+import type { StagedPart } from '../store/publisher.ts'
 import type { Receipt } from '../store/receipt.ts'
 import type { Store } from '../store/store.ts'
 import type { Allowance, Share } from './allowance.ts'
+import { FormReaders } from './form-readers.ts'
 import { Intake } from './intake.ts'
 import { Permission } from './permission.ts'
 
@@ -27,6 +30,7 @@ export interface SubmitParts {
   readonly measures: Measures
   readonly limits: SubmitLimits
   readonly allowance: Allowance
+  readonly keys: ProjectKeys
 }
 
 /** How large a submission may be. */
@@ -44,18 +48,21 @@ export function submit(parts: SubmitParts): Handler {
     const form = chooseForm(exchange, parts.limits)
     exchange.refuseLongerThan(form.limitBytes)
     const permission = new Permission(parts.grants, exchange.beganAtMs)
+    const readers = new FormReaders(parts.keys)
     await permission.presentHead(exchange)
+    if (permission.isGranted) await readers.learn(permission.require().project)
     await parts.store.requireSpace(exchange.declaredBytes ?? 0)
     const share = parts.allowance.begin(exchange.client.address, permission.isGranted)
     const endMeasure = parts.measures.begin()
     const onToken = async (authToken: string) => {
       await permission.present(authToken)
       share.release()
+      await readers.learn(permission.require().project)
     }
     const intake = new Intake({
       stage: () => {
         share.addFile()
-        return parts.store.stage()
+        return parts.store.stage(readers.expected)
       },
       onMemory: (bytes) => share.addMemory(bytes),
       onToken,
@@ -64,7 +71,7 @@ export function submit(parts: SubmitParts): Handler {
     })
     try {
       await receive(parts, exchange, form, intake, share)
-      return await keep(parts, exchange, permission.require(), intake)
+      return await keep(parts, exchange, permission.require(), { intake, readers })
     } catch (error) {
       await Promise.allSettled([intake.discard()]) // what failed first is what matters
       throw error
@@ -115,9 +122,9 @@ async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intak
   await intake.take(form.parser.finish())
 }
 
-async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, intake: Intake): Promise<Reply> {
-  const { files, fields } = await intake.finish()
+async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, form: { intake: Intake; readers: FormReaders }): Promise<Reply> {
   const { project, participant, tokenSha256 } = grant
+  const { files, fields } = await form.intake.finish(await form.readers.learn(project))
   const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
   const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
   if (isRepeated) parts.measures.repeated(project)
@@ -130,15 +137,22 @@ async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, intake
     files: receipt.files.length,
     bytes,
   })
-  return { status: 200, body: { ...formatAccepted(receipt), ...(isRepeated ? { repeated: true } : {}) } }
+  return { status: 200, body: { ...formatAccepted(receipt, files), ...(isRepeated ? { repeated: true } : {}) } }
 }
 
-function formatAccepted(receipt: Receipt): object {
+// Length and SHA-256 are those of what came, whatever it is stored as: the sender holds them against what it sent.
+function formatAccepted(receipt: Receipt, files: readonly StagedPart[]): object {
+  const sent = files.map(({ name, bytes, sha256, plain }, index) => ({
+    name,
+    stored_as: receipt.files[index]?.stored_as ?? '',
+    bytes: plain?.bytes ?? bytes,
+    sha256: plain?.sha256 ?? sha256,
+  }))
   return {
     status: 'accepted',
     id: receipt.id,
     received_at: receipt.received_at,
     project: receipt.project,
-    files: receipt.files.map(({ name, stored_as, bytes, sha256 }) => ({ name, stored_as, bytes, sha256 })),
+    files: sent.filter((_, index) => files[index]?.holds === undefined), // text fields never were in the answer
   }
 }

@@ -3,20 +3,22 @@ import { basename, join } from 'node:path'
 import { NotDirectoryError, type Directories } from '../directories.ts'
 import { createWhole, isSameFile, putInPlace, remove, syncDirectory } from '../durable.ts'
 import { HttpError, systemCode } from '../errors.ts'
+import type { Content, Plain } from './arriving.ts'
 import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'
-import type { Receipt, ReceiptFile } from './receipt.ts'
+import type { Receipt, ReceiptFile, ReceiptPlain } from './receipt.ts'
 import type { Receipts } from './receipts.ts'
-import type { Content } from './staged-file.ts'
 import type { StampClock } from './stamp.ts'
 import type { Staging } from './staging.ts'
-import { nameFiles, toStoredName } from './stored-name.ts'
+import { AGE_EXTENSION, nameFiles, toStoredName } from './stored-name.ts'
 
 /** One file of a submission, its content durable in the staging directory unless it is held in memory. */
 export interface StagedPart extends Content {
   readonly path: string
   /** Whether these are the answers of the field `responses`, rather than a file. */
   readonly isAnswers: boolean
+  /** As in the receipt. */
+  readonly holds?: 'fields'
   readonly field: string
   readonly name: string
   readonly mediaType: string | undefined
@@ -170,9 +172,10 @@ function formatReceipt(submission: Submission, stamp: { basic: string; extended:
 }
 
 // `responses` have the plain name, wherever they stood in the form: `<stamp>-messages.json` is where they are looked for.
+// Our own file of text fields comes next.
 function nameAll(files: readonly StagedPart[], stamp: string): ReceiptFile[] {
-  const answersFirst = files.toSorted((a, b) => Number(b.isAnswers) - Number(a.isAnswers))
-  const names = nameFiles(stamp, answersFirst.map((file) => toStoredName(file.name)))
+  const answersFirst = files.toSorted((a, b) => rankOf(a) - rankOf(b))
+  const names = nameFiles(stamp, answersFirst.map(({ name, plain }) => `${toStoredName(name)}${plain === undefined ? '' : AGE_EXTENSION}`))
   return files.map((file) => ({
     field: file.field,
     name: file.name,
@@ -180,5 +183,17 @@ function nameAll(files: readonly StagedPart[], stamp: string): ReceiptFile[] {
     ...(file.mediaType === undefined ? {} : { media_type: file.mediaType }),
     bytes: file.bytes,
     sha256: file.sha256,
+    ...(file.plain === undefined ? {} : { plain: formatPlain(file.plain) }),
+    ...(file.holds === undefined ? {} : { holds: file.holds }),
   }))
+}
+
+function rankOf({ isAnswers, holds }: StagedPart): number {
+  if (isAnswers) return 0
+  return holds === undefined ? 2 : 1
+}
+
+// Each by its name: the SHA-256 of the plaintext is not to be written anywhere.
+function formatPlain({ bytes, zip }: Plain): ReceiptPlain {
+  return { bytes, ...(zip === undefined ? {} : { zip }) }
 }

@@ -11,7 +11,7 @@ const MOST_KEY_CHARACTERS = 4096 // of names and digests; the forms that are sen
 export class Repeats {
   readonly #receipts = new Map<string, Receipt>() // the oldest first
 
-  /** Finds the first receipt of the same files under the same token. Answers never count as repeated. */
+  /** Finds the first receipt of the same files under the same token. Answers and mere text fields never count as repeated. */
   find(submission: Submission): Receipt | undefined {
     const key = keyOf(submission)
     return key === undefined ? undefined : this.#receipts.get(key)
@@ -29,7 +29,7 @@ export class Repeats {
 }
 
 function keyOf({ tokenSha256, files }: Submission): string | undefined {
-  if (files.length === 0 || files.some((file) => file.isAnswers)) return undefined
-  const key = JSON.stringify([tokenSha256, ...files.map(({ field, name, sha256 }) => [field, name, sha256])])
+  if (files.some((file) => file.isAnswers) || files.every((file) => file.holds !== undefined)) return undefined
+  const key = JSON.stringify([tokenSha256, ...files.map(({ field, name, sha256, plain }) => [field, name, plain?.sha256 ?? sha256])])
   return key.length > MOST_KEY_CHARACTERS ? undefined : key
 }

@@ -1,9 +1,12 @@
 import { readdir, readFile, rm, rmdir, stat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { RecipientList } from '../crypt/recipient-list.ts'
 import type { Directories } from '../directories.ts'
-import { createFile, createWhole, moveOwn, touch } from '../durable.ts'
+import { createFile, createReadable, createWhole, moveOwn, touch } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import type { Arriving } from './arriving.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from './owner.ts'
+import { SealedFile } from './sealed-file.ts'
 import { StagedFile } from './staged-file.ts'
 
 const OWNER_FILE = 'owner.json'
@@ -45,9 +48,14 @@ export class Staging {
     return `${this.path}/${this.#count++}${extension}` // not by `join`: each file of each form comes here
   }
 
-  /** Begins a file; nothing is on disk until bytes have gathered. */
-  stage(): StagedFile {
-    return new StagedFile(this.newPath('.part'), this.#gathered, (path) => this.create(path))
+  /**
+   * Begins a file; nothing is on disk until bytes have gathered.
+   * @param expected who will probably read it, where it is to be stored encrypted
+   */
+  stage(expected: RecipientList | undefined): Arriving {
+    const path = this.newPath('.part')
+    if (expected === undefined) return new StagedFile(path, this.#gathered, (each) => this.create(each))
+    return new SealedFile(path, expected, this.#gathered, (each) => this.#make(() => createReadable(each)))
   }
 
   /** Creates a file, readable by its owner only. */

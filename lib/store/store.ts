@@ -1,4 +1,6 @@
+import type { RecipientList } from '../crypt/recipient-list.ts'
 import type { Directories } from '../directories.ts'
+import type { Arriving } from './arriving.ts'
 import { FreeSpace, type Room } from './free-space.ts'
 import type { Layout } from './layout.ts'
 import { probe, type Findings, type Look } from './probe.ts'
@@ -6,7 +8,6 @@ import type { Submission } from './publisher.ts'
 import { PublishingThread, type Published } from './publishing-thread.ts'
 import { Receipts } from './receipts.ts'
 import { Recovery } from './recovery.ts'
-import type { StagedFile } from './staged-file.ts'
 import { Staging } from './staging.ts'
 import { StampClock } from './stamp.ts'
 
@@ -74,9 +75,12 @@ export class Store {
     return this.#staging.beat()
   }
 
-  /** Begins a file. */
-  stage(): StagedFile {
-    return this.#staging.stage()
+  /**
+   * Begins a file.
+   * @param expected who will probably read it, where it is to be stored encrypted
+   */
+  stage(expected: RecipientList | undefined): Arriving {
+    return this.#staging.stage(expected)
   }
 
   /** Throws `insufficient_storage` where so many more bytes would reach into the reserve of free space. */

@@ -5,6 +5,9 @@ const MAX_EXTENSION_BYTES = 40 // `.zip.0010` carries the number of a slice and 
 // hides text (bidirectional controls, zero-width space, byte order mark); separators of paths, and what looks like one.
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u200b\u2060\ufeff/\\\u2044\u2215\u2216\u29f8\u29f9\ufe68\uff0f\uff3c]/gu
 
+/** What is added to the name of a file that is stored encrypted. */
+export const AGE_EXTENSION = '.age'
+
 const UTF8 = new TextEncoder()
 let characters: Intl.Segmenter | undefined // made where a name has to be cut: it takes longer than all else at a start
 
