@@ -7,6 +7,8 @@ import { readFileSync } from 'node:fs'
 import { createServer as createPlainServer } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { newIdentity } from '../lib/crypt/keys.ts'
+import { settingsFor } from './encrypting.ts'
 import { after, askToken, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
 
@@ -50,6 +52,14 @@ test('`doctor` finds nothing wrong with a good server, and leaves nothing behind
   }
   for (const subject of ['TLS', 'path prefix', 'CORS', 'submission', 'large upload', 'slow upload']) assert.ok(subjects.includes(subject), subject)
   for (const line of examined.stdout.trimEnd().split('\n')) assert.match(line, /^(ok {7}|warning {2}|FAILED {3})[^:]+: \S/)
+  await assertNothingLeft(server.basedir)
+})
+
+test('`doctor` sees uploads that are stored encrypted come little by little', async (t) => {
+  const env = settingsFor([newIdentity()])
+  const server = await startServer(t, { env })
+  const examined = await examine(server.basedir, [`--url=${server.url}`, '--slow-seconds=2'], env)
+  assert.match(examined.stdout, /^ok {7}slow upload: \d+ s were accepted, and passed on as they came$/m)
   await assertNothingLeft(server.basedir)
 })
 

@@ -13,6 +13,7 @@ const LARGE_BYTES = 11_000_000 // more than a slice of reproschema-ui, which man
 const PIECE_BYTES = 64 * 1024
 const SLOW_PIECE_BYTES = 200_000
 const SLOW_PIECE_MS = 1000
+const NO_HEADER = '\0'.repeat(32)
 const [FEW_DAYS, NO_DAYS] = [21, 3]
 const [WARN_SECONDS, FAIL_SECONDS] = [30, 300]
 const DAY_MS = 24 * 3600 * 1000
@@ -132,13 +133,14 @@ async function submitSlowly(parts: PublicParts): Promise<void> {
   if (slowSeconds === 0) return
   const count = Math.max(2, Math.ceil((slowSeconds * 1000) / SLOW_PIECE_MS))
   const mark = randomBytes(16).toString('hex')
+  const known = new Set(await readdir(parts.layout.staging, { recursive: true }))
   const began = performance.now()
   let isStreamed = false
   async function* pieces() {
     for (let index = 0; index < count; index++) {
       yield Buffer.from(mark.repeat(SLOW_PIECE_BYTES / mark.length))
       await sleep(SLOW_PIECE_MS)
-      isStreamed ||= await isStaged(parts.layout, mark) // before all of it is sent
+      isStreamed ||= await isStaged(parts.layout, mark, known) // before all of it is sent
     }
   }
   const timeouts = 'nginx: client_body_timeout 1h; proxy_send_timeout 1h; proxy_read_timeout 1h;'
@@ -150,9 +152,11 @@ async function submitSlowly(parts: PublicParts): Promise<void> {
   else tell(warning('slow upload', 'the proxy keeps all of an upload before it passes it on: twice the disk and twice the time', 'nginx: proxy_request_buffering off;'))
 }
 
-async function isStaged(layout: Layout, mark: string): Promise<boolean> {
+// A file that is encrypted begins with nothing until all of it has come: one that has come meanwhile is taken for ours.
+async function isStaged(layout: Layout, mark: string, known: ReadonlySet<string>): Promise<boolean> {
   for (const entry of await readdir(layout.staging, { recursive: true })) {
-    if (entry.endsWith('.part') && (await startOf(join(layout.staging, entry))) === mark) return true
+    if (!entry.endsWith('.part') || known.has(entry)) continue
+    if ([mark, NO_HEADER].includes(await startOf(join(layout.staging, entry)))) return true
   }
   return false
 }
