@@ -88,9 +88,10 @@ function formatHelp(): string {
   const lines = scenarios.map(({ name, description }) => `  ${name.padEnd(20)} ${description}`)
   return `npm run bench -- [--scenario NAME,…] [--rounds 5] [--seconds 2]
 
-Measures this server against two sinks that parse and promise nothing, and its multipart parser against Buffer.indexOf
-and copy. Prints medians of the rounds, and how many times as much ours comes to. Where taskset is (Debian: util-linux)
-the server has one processor to itself and the client another. Files go to the directory for temporary files (TMPDIR).
+Measures this server against itself encrypting and against two sinks that parse and promise nothing, and its multipart
+parser against Buffer.indexOf and copy. Prints medians of the rounds, and how many times as much ours comes to. Where
+taskset is (Debian: util-linux) the server has one processor to itself and the client another. Files go to the directory
+for temporary files (TMPDIR).
 
 ${lines.join('\n')}
 

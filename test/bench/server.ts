@@ -5,6 +5,8 @@ import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
+import { newIdentity } from '../../lib/crypt/keys.ts'
+import { issueToken, settingsFor } from '../encrypting.ts'
 
 const PROGRAM = resolve(import.meta.dirname, '..', '..', 'dist', 'serve.js')
 const SINK = join(import.meta.dirname, 'sink.mjs')
@@ -14,9 +16,10 @@ const TICKS_PER_SECOND = 100 // USER_HZ, see proc(5)
 
 const isPinned = availableParallelism() > 1 && spawnSync('taskset', ['--version']).status === 0
 
-/** The servers that are measured; `ours` is the one of this checkout. */
+/** The servers that are measured; `ours` is the one of this checkout, which may encrypt what it stores. */
 export const SERVERS = {
   ours: () => [PROGRAM],
+  'ours-encrypting': () => [PROGRAM],
   'sink-discard': () => [SINK, 'discard'],
   'sink-pipe-fsync': (directory: string) => [SINK, 'pipe-fsync', directory],
 } satisfies Record<string, (directory: string) => string[]>
@@ -55,6 +58,7 @@ export class Workspace {
 /** A server under measurement, in a process of its own. */
 export class Server {
   readonly name: ServerName
+  readonly #directory: string
   readonly #startedMs = performance.now()
   readonly #process: ChildProcessByStdio<null, Readable, null>
   #url = ''
@@ -62,6 +66,7 @@ export class Server {
 
   constructor(name: ServerName, directory: string) {
     this.name = name
+    this.#directory = directory
     const pin = isPinned ? ['taskset', '--cpu-list', SERVER_CPU] : []
     const [command = '', ...rest] = [...pin, process.execPath, ...SERVERS[name](directory)]
     const env = {
@@ -70,6 +75,7 @@ export class Server {
       PORT: '0',
       REPROSCHEMA_BACKEND_BASEDIR: directory,
       REPROSCHEMA_BACKEND_TOKEN: ADMIN_TOKEN,
+      ...(name === 'ours-encrypting' ? settingsFor([newIdentity()]) : {}),
     }
     this.#process = spawn(command, rest, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   }
@@ -103,6 +109,7 @@ export class Server {
   }
 
   async askToken(): Promise<string> {
+    if (this.name === 'ours-encrypting') return issueToken(this.#directory, 'bench') // nobody has shown its key
     const { auth_token: token } = JSON.parse(await this.#get(this.tokenTarget)) as { auth_token: string }
     return token
   }
