@@ -27,6 +27,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/line-writer.ts'],
     ['lib/log.ts', 'lib/log-file.ts', 'lib/log-relay.ts'],
   ],
+  [['lib/chain/']],
   [['lib/directories.ts']],
   [['lib/durable.ts'], ['lib/settings/']],
   [['lib/identity.ts'], ['lib/crypt/']],

@@ -1,11 +1,11 @@
 import { createReadStream } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ChainFile } from '../chain/chain-file.ts'
 import type { Directories } from '../directories.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt } from './receipt.ts'
-import { ReceiptsFile } from './receipts-file.ts'
 import type { StampClock } from './stamp.ts'
 
 const MOST_OPEN = 64
@@ -16,7 +16,7 @@ export class Receipts {
   readonly #directories: Directories
   readonly #clock: StampClock
   readonly #processName: string
-  readonly #files = new Map<string, ReceiptsFile>()
+  readonly #files = new Map<string, ChainFile<Receipt>>()
 
   constructor(layout: Layout, directories: Directories, clock: StampClock, processName: string) {
     this.#layout = layout
@@ -49,7 +49,7 @@ export class Receipts {
     await Promise.all([...this.#files.values()].map((file) => file.close()))
   }
 
-  #fileOf(project: string): ReceiptsFile {
+  #fileOf(project: string): ChainFile<Receipt> {
     const known = this.#files.get(project)
     if (known !== undefined) {
       this.#files.delete(project) // and set again: the map is in order of use
@@ -58,7 +58,7 @@ export class Receipts {
     }
     const directory = this.#layout.receiptsOf(project)
     const newPath = () => join(directory, `${this.#clock.next().basic}-${this.#processName.slice(-8)}.ndjson`)
-    const file = new ReceiptsFile(directory, newPath, this.#directories)
+    const file = new ChainFile<Receipt>(directory, newPath, this.#directories)
     this.#files.set(project, file)
     return file
   }

@@ -6,18 +6,17 @@ import { diskCall } from '../disk-call.ts'
 import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole } from '../durable.ts'
 import { SharedRun } from '../shared-run.ts'
 import { systemCode } from '../errors.ts'
-import type { Receipt } from './receipt.ts'
 
 const callStat = diskCall((handle: FileHandle) => handle.stat(), (handle: FileHandle) => fstatSync(handle.fd))
 const callLstat = diskCall((path: string) => lstat(path), (path: string) => lstatSync(path))
 
-/** One project's receipts: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
-export class ReceiptsFile {
+/** A file of JSON lines: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
+export class ChainFile<Line extends object> {
   readonly #directory: string
   readonly #newPath: () => string
   readonly #directories: Directories
   readonly #appending = new SharedRun(() => this.#appendWaiting())
-  #waiting: Receipt[] = []
+  #waiting: Line[] = []
   #path: string | undefined
   #handle: FileHandle | undefined
   #bytes = 0
@@ -40,13 +39,13 @@ export class ReceiptsFile {
     return this.#appending.isIdle
   }
 
-  /** Appends one receipt; it is durable when the promise is fulfilled. Those that wait together share a sync. */
-  append(receipt: Receipt): Promise<void> {
-    this.#waiting.push(receipt)
+  /** Appends one line; it is durable when the promise is fulfilled. Those that wait together share a sync. */
+  append(line: Line): Promise<void> {
+    this.#waiting.push(line)
     return this.#appending.run()
   }
 
-  /** Closes the file; the next receipt opens it again. */
+  /** Closes the file; the next line opens it again. */
   async close(): Promise<void> {
     const handle = this.#handle
     this.#handle = undefined
@@ -54,19 +53,19 @@ export class ReceiptsFile {
   }
 
   async #appendWaiting(): Promise<void> {
-    const receipts = this.#waiting
+    const lines = this.#waiting
     this.#waiting = []
     try {
-      await this.#write(receipts)
+      await this.#write(lines)
     } catch (error) {
       await this.#abandon()
       throw error
     }
   }
 
-  async #write(receipts: readonly Receipt[]): Promise<void> {
+  async #write(lines: readonly Line[]): Promise<void> {
     const { handle, path } = await this.#open()
-    const content = Buffer.from(receipts.map((receipt) => this.#lineOf(receipt)).join(''))
+    const content = Buffer.from(lines.map((line) => this.#format(line)).join(''))
     await writeWhole(handle, [content])
     await syncFile(handle)
     const bytes = this.#bytes + content.length
@@ -74,10 +73,10 @@ export class ReceiptsFile {
     this.#bytes = bytes
   }
 
-  #lineOf(receipt: Receipt): string {
-    const line = JSON.stringify({ ...receipt, previous: this.#previous })
-    this.#previous = createHash('sha256').update(line).digest('hex')
-    return `${line}\n`
+  #format(line: Line): string {
+    const text = JSON.stringify({ ...line, previous: this.#previous })
+    this.#previous = createHash('sha256').update(text).digest('hex')
+    return `${text}\n`
   }
 
   /** Begins a new file where the last one is not as it was left: it was removed, moved away or cut. */
@@ -114,7 +113,7 @@ export class ReceiptsFile {
   }
 
   // After a failed write or sync nothing more is known of the file's end: what was not promised is cut off where that
-  // still works, and the next receipt begins a file of its own.
+  // still works, and the next line begins a file of its own.
   async #abandon(): Promise<void> {
     const [handle, path] = [this.#handle, this.#path]
     try {
