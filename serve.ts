@@ -37,7 +37,8 @@ async function main(args: readonly string[]): Promise<void> {
     if (command === 'serve') return await serve(rest)
     const known = COMMANDS.get(command)
     if (known === undefined) return fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
-    process.exitCode = await known.run(rest, output())
+    const { runRecorded } = await import('./lib/commands/recorded.ts')
+    process.exitCode = await runRecorded(command, known, rest, output())
   } catch (error) {
     if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
     else if (systemCode(error) === undefined) throw error
@@ -162,9 +163,11 @@ function output(): Output {
     write: (bytes) => new Promise((resolve, reject) => process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))),
     tell: (line) => void process.stderr.write(`${line}\n`),
     input: () => process.stdin,
+    note: () => undefined, // until a command is recorded
     showProgress: process.stderr.isTTY ? showProgress : undefined,
     environment: process.env,
     nodeVersion: process.version,
+    userId: process.geteuid?.(),
   }
 }
 

@@ -5,6 +5,7 @@ import { ProjectKeys } from './access/project-keys.ts'
 import { newSecret } from './access/secret.ts'
 import { noteServerList } from './access/server-lists.ts'
 import { Alerting } from './alerts/alerting.ts'
+import { Audit } from './audit/audit.ts'
 import type { Config } from './config.ts'
 import { rememberSubmissions } from './dataset/last-submission.ts'
 import { Directories } from './directories.ts'
@@ -21,6 +22,7 @@ import { HttpServer } from './http/server.ts'
 import { Log } from './log.ts'
 import type { Family } from './metrics/family.ts'
 import { Measures } from './metrics/measures.ts'
+import { Admin } from './routes/admin.ts'
 import { Allowance } from './routes/allowance.ts'
 import { livez, readyz } from './routes/health.ts'
 import { metrics } from './routes/metrics.ts'
@@ -34,9 +36,9 @@ import { Layout } from './store/layout.ts'
 import { Store } from './store/store.ts'
 
 const BEAT_MS = 15_000
-const RECOVER_MS = 60_000
 const LOOK_MS = 10_000
-const SWEEP_MS = 3_600_000
+const MINUTE_MS = 60_000
+const HOUR_MS = 3_600_000
 const READY = { limitMs: 5000, keepMs: 1000 }
 
 /** The running server. */
@@ -71,7 +73,16 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const { print, primary } = runtime
   const isVerbose = config.isDevelopment || config.isLogPrinted
   const log = new Log({ directory: layout.logs, print, isVerbose, limitBytes: config.logBytes, adminToken, relay: primary?.writeLine })
-  const store = new Store(layout, directories, randomBytes(4).toString('hex'), config.reserveBytes)
+  const processName = randomBytes(4).toString('hex')
+  const store = new Store(layout, directories, processName, config.reserveBytes)
+  const audit = new Audit({
+    directory: layout.audit,
+    directories,
+    processName,
+    onFailure: (error) => log.error('record of access cannot be written', error),
+    onRecovery: (lost) => log.info('record of access is written again', { lost }),
+  })
+  const admin = new Admin({ adminToken, onRefused: audit.repeated('admin_token_refused', MINUTE_MS) })
   const grants = new Grants(layout.tokens, directories)
   const clients = new Clients(layout.clients, directories)
   await store.open()
@@ -101,9 +112,9 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     '/': { GET: root },
     '/livez': { GET: livez },
     '/readyz': { GET: readyz(readiness) },
-    '/metrics': { GET: metrics({ adminToken, read: primary?.readMetrics ?? (async () => measures.read()) }) },
-    '/token': { GET: token({ adminToken, grants, clients, keys, log }) },
-    '/register': { GET: register({ adminToken, clients, isLocalAllowed: config.isDevelopment, log }) },
+    '/metrics': { GET: metrics({ admin, read: primary?.readMetrics ?? (async () => measures.read()), onRead: audit.repeated('metrics_read', HOUR_MS) }) },
+    '/token': { GET: token({ admin, audit, grants, clients, keys, log }) },
+    '/register': { GET: register({ admin, audit, clients, isLocalAllowed: config.isDevelopment, log }) },
     '/submit': { POST: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config), keys }) },
   })
   const advise = adviseOnce(log)
@@ -130,8 +141,8 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const places = await begin(server, endpoints, store)
   const timers = [
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
-    every(RECOVER_MS, log, 'recovery failed', () => recover(store, log)),
-    every(SWEEP_MS, log, 'sweep failed', sweep),
+    every(MINUTE_MS, log, 'recovery failed', () => recover(store, log)),
+    every(HOUR_MS, log, 'sweep failed', sweep),
     every(LOOK_MS, log, 'look for free space failed', () => store.room().then(() => undefined)),
   ]
   void sweep().catch((error: unknown) => log.error('sweep failed', error))
@@ -169,7 +180,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       alerting.stop()
       stopObserving()
       measures.close()
-      await store.close()
+      await Promise.all([store.close(), audit.close()])
       log.announce('Stopped')
       await log.close()
     },

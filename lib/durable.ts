@@ -19,9 +19,21 @@ const callLink = diskCall(link, fs.linkSync)
 const callUnlink = diskCall(unlink, fs.unlinkSync)
 const callSync = promisify(fs.fsync)
 
-/** Creates a file that must not exist yet, for writing, readable by its owner only. */
-export function createFile(path: string): Promise<FileHandle> {
-  return open(path, 'wx', FILE_MODE)
+/**
+ * Creates a file that must not exist yet, for writing, readable by its owner only.
+ * @param owner whose file it is to be; this process's where it is not given
+ */
+export async function createFile(path: string, owner?: FileOwner): Promise<FileHandle> {
+  const handle = await open(path, 'wx', FILE_MODE)
+  if (owner === undefined) return handle
+  try {
+    await giveTo(owner, handle.fd)
+    return handle
+  } catch (error) {
+    await handle.close()
+    await remove(path)
+    throw error
+  }
 }
 
 /** Creates a file as `createFile` does, for reading too. */
@@ -39,9 +51,9 @@ export function openForAppending(path: string): Promise<FileHandle> {
   return open(path, 'a', FILE_MODE)
 }
 
-/** Opens a file for appending that must be there: one that was removed is not to come back empty. */
+/** Opens a file for appending that must be there, and no link: one that was removed is not to come back empty. */
 export function reopenForAppending(path: string): Promise<FileHandle> {
-  return open(path, fs.constants.O_WRONLY | fs.constants.O_APPEND)
+  return open(path, fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW)
 }
 
 /** Writes all of the buffers at the end of the file; `writev` may store less than it was given and still succeed. */

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { newIdentity } from '../lib/crypt/keys.ts'
 import { settingsFor } from './encrypting.ts'
-import { after, askToken, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
+import { after, askToken, listData, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
 
 
@@ -67,9 +67,9 @@ test('`doctor` leaves what participants sent as it is', async (t) => {
   const server = await startServer(t)
   const authToken = await askToken(server)
   await submitForm(server, [['file', Buffer.from('voice'), 'voice.wav'], ['auth_token', authToken]])
-  const before = (await listFiles(server.basedir)).filter((path) => !path.startsWith('logs/'))
+  const before = await listData(server.basedir)
   assert.equal((await examine(server.basedir, [`--url=${server.url}`, '--slow-seconds=0'])).status, 0)
-  assert.deepEqual((await listFiles(server.basedir)).filter((path) => !path.startsWith('logs/')), before)
+  assert.deepEqual(await listData(server.basedir), before)
 })
 
 test('`doctor` without a URL examines the machine alone, also where no server runs', async (t) => {

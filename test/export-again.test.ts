@@ -4,7 +4,7 @@ import { appendFile, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, runExport } from './exported.ts'
-import { askToken, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, type Running } from './harness.ts'
+import { askToken, listData, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
 const SLICE = 100_000
@@ -150,7 +150,7 @@ const refusals: { name: string; args: (paths: { basedir: string; out: string }) 
 test('an export is refused', async (t) => {
   const server = await startServer(t, { basedir: join(await temporaryDirectory(t), 'base') })
   await sendSession(server, 'anna')
-  const before = await listFiles(server.basedir)
+  const before = await listData(server.basedir)
   for (const { name, args, says } of refusals) {
     await t.test(name, async (t) => {
       const out = join(await temporaryDirectory(t), 'out')
@@ -160,5 +160,5 @@ test('an export is refused', async (t) => {
       assert.match(stderr, says)
     })
   }
-  assert.deepEqual(await listFiles(server.basedir), before)
+  assert.deepEqual(await listData(server.basedir), before)
 })

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, type Exported, type Row } from './exported.ts'
-import { askToken, listFiles, needs, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
+import { askToken, listData, needs, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sent, type Sitting } from './web-app.ts'
 import { writeZip } from './zip-writer.ts'
 
@@ -420,9 +420,9 @@ test('what participants sent becomes a dataset', async (t) => {
     }
     sittings.push(await act(sender))
   }
-  const before = await listFiles(server.basedir)
+  const before = await listData(server.basedir)
   const exported = await exportAndCheck(server.basedir, join(await temporaryDirectory(t), 'out'))
-  assert.deepEqual(await listFiles(server.basedir), before, 'the base directory is as it was')
+  assert.deepEqual(await listData(server.basedir), before, 'the base directory is as it was')
   for (const [index, { name, expect }] of cases.entries()) {
     const sitting = sittings[index] ?? openApp()
     await t.test(name, () => expect(exported, sitting, exported.sessions.find((row) => row['session'] === sitting.id)))

@@ -407,5 +407,5 @@ async function eachReceiptsFile(basedir: string, harm: (file: string) => Promise
 }
 
 async function listAround(basedir: string): Promise<string[]> {
-  return (await listFiles(basedir)).filter((path) => !/^(logs|tokens)\//.test(path))
+  return (await listFiles(basedir)).filter((path) => !/^(logs|tokens|audit)\//.test(path))
 }

@@ -1,4 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
@@ -253,6 +254,11 @@ export async function listFiles(directory: string): Promise<string[]> {
   return files.map((path) => relative(directory, path)).toSorted()
 }
 
+/** The files of a base directory but for its logs and the record of access: what commands that only read leave as it is. */
+export async function listData(basedir: string): Promise<string[]> {
+  return (await listFiles(basedir)).filter((path) => !/^(logs|audit)\//.test(path))
+}
+
 /** The files that participants sent: what is in the projects' directories and in staging, without the owner's notes. */
 export async function listUploads(basedir: string): Promise<string[]> {
   return (await listFiles(join(basedir, 'uploads'))).filter((path) => !path.endsWith('/owner.json'))
@@ -267,6 +273,22 @@ export async function readReceipts(basedir: string, project: string): Promise<Re
     receipts.push(...lines.map((line) => JSON.parse(line) as Record<string, unknown>))
   }
   return receipts
+}
+
+/** The entries of the record of access, parsed, those of one file after those of another, each file being a chain. */
+export async function readAudit(basedir: string): Promise<Record<string, unknown>[]> {
+  const directory = join(basedir, 'audit')
+  const entries: Record<string, unknown>[] = []
+  for (const file of await listFiles(directory).catch(() => [])) {
+    let previous: string | null = null
+    for (const line of (await readFile(join(directory, file), 'utf8')).split('\n').slice(0, -1)) {
+      const entry = JSON.parse(line) as Record<string, unknown>
+      if (entry['previous'] !== previous) throw new Error(`${file} is no chain`)
+      previous = createHash('sha256').update(line).digest('hex')
+      entries.push(entry)
+    }
+  }
+  return entries
 }
 
 /**

@@ -17,6 +17,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
     ['lib/multipart/'],
     ['lib/form/'],
     ['lib/access/'],
+    ['lib/audit/'],
     ['lib/store/'],
     ['lib/archive/'],
     ['lib/csv.ts'],

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { askToken, listFiles, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { askToken, listData, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 
 const SLICE = 5000
@@ -30,7 +30,7 @@ test('status tells what has arrived and what is missing, while the server runs',
   await send(server, tokens.nobody, slice(finalZip(silent, { without: [name] }), SLICE))
   await submitForm(server, [['responses', '[1]'], ['auth_token', tokens.nobody]])
 
-  const before = await listFiles(server.basedir)
+  const before = await listData(server.basedir)
   const { status: code, stdout, stderr } = status(server.basedir, 'study', '--json')
   assert.equal(code, 0, stderr)
   const [project] = JSON.parse(stdout).projects
@@ -62,7 +62,7 @@ test('status tells what has arrived and what is missing, while the server runs',
     assert.match(text, /^ {6}missing: slices 1-2 of upload [0-9a-f-]{36}$/m)
   })
   await t.test('it changes nothing', async () => {
-    assert.deepEqual(await listFiles(server.basedir), before)
+    assert.deepEqual(await listData(server.basedir), before)
   })
 })
 

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import {
   ADMIN_TOKEN,
   askToken,
+  listData,
   listFiles,
   listUploads,
   needs,
@@ -97,7 +98,7 @@ const refused = [
 ]
 test('`GET /token` refuses, with a sentence and without a trace,', async (t) => {
   const server = await startServer(t)
-  const before = await listFiles(server.basedir)
+  const before = await listData(server.basedir)
   for (const { name, query, status, says } of refused) {
     await t.test(name, async () => {
       const answer = await request(`${server.url}/token?${query}`)
@@ -108,7 +109,7 @@ test('`GET /token` refuses, with a sentence and without a trace,', async (t) => 
       assert.equal(answer.json['status'], status === 403 ? says : 'refused')
     })
   }
-  const appeared = (await listFiles(server.basedir)).filter((path) => !before.includes(path) && !path.startsWith('logs/'))
+  const appeared = (await listData(server.basedir)).filter((path) => !before.includes(path))
   assert.deepEqual(appeared, [])
   assert.deepEqual(await readdir(join(server.basedir, 'uploads', 'responses')), [])
 })

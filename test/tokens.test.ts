@@ -79,7 +79,7 @@ test('`token` stores no token, only its SHA-256, for its owner only', async (t) 
   const path = join(basedir, 'tokens', `${digitsOf(authToken)}.json`)
   assert.ok(!(await readFile(path, 'utf8')).includes(authToken), 'the token is in the file')
   assert.equal((await stat(path)).mode & 0o7777, 0o600)
-  assert.deepEqual(await readdir(basedir), ['tokens'])
+  assert.deepEqual(await readdir(basedir), ['audit', 'tokens'])
 })
 
 test('`token` prints when the file and its name are durable', async (t) => {
@@ -110,7 +110,7 @@ test('a user whose directory it is not is told who may', async (t) => {
   await chmod(basedir, 0o755)
   const { status, stdout, stderr } = runProgram(['token', '--project=study', `--basedir=${basedir}`], {}, basedir, through)
   assert.deepEqual([status, stdout], [2, ''])
-  assert.match(stderr, /^\S+\/tokens is not for this user\. Run the command as root, or as the user that runs the server\.\n$/)
+  assert.match(stderr, /^WARNING: this call is not in the record of access, since \S+\/audit cannot be written: EACCES\n\S+\/tokens is not for this user\. Run the command as root, or as the user that runs the server\.\n$/)
   assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
 })
 

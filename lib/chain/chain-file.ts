@@ -3,9 +3,10 @@ import { fstatSync, lstatSync } from 'node:fs'
 import { lstat, type FileHandle } from 'node:fs/promises'
 import type { Directories } from '../directories.ts'
 import { diskCall } from '../disk-call.ts'
-import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole } from '../durable.ts'
+import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole, type FileOwner } from '../durable.ts'
 import { SharedRun } from '../shared-run.ts'
 import { systemCode } from '../errors.ts'
+import type { ChainEnd } from './chain-end.ts'
 
 const callStat = diskCall((handle: FileHandle) => handle.stat(), (handle: FileHandle) => fstatSync(handle.fd))
 const callLstat = diskCall((path: string) => lstat(path), (path: string) => lstatSync(path))
@@ -15,6 +16,7 @@ export class ChainFile<Line extends object> {
   readonly #directory: string
   readonly #newPath: () => string
   readonly #directories: Directories
+  readonly #owner: FileOwner | undefined
   readonly #appending = new SharedRun(() => this.#appendWaiting())
   #waiting: Line[] = []
   #path: string | undefined
@@ -22,11 +24,15 @@ export class ChainFile<Line extends object> {
   #bytes = 0
   #previous: string | null = null
 
-  /** @param newPath names a file that nobody has created yet */
-  constructor(directory: string, newPath: () => string, directories: Directories) {
+  /**
+   * @param newPath names a file that nobody has created yet
+   * @param owner whose new files are to be; this process's where it is not given
+   */
+  constructor(directory: string, newPath: () => string, directories: Directories, owner?: FileOwner) {
     this.#directory = directory
     this.#newPath = newPath
     this.#directories = directories
+    this.#owner = owner
   }
 
   /** Says whether it takes a descriptor. */
@@ -39,10 +45,23 @@ export class ChainFile<Line extends object> {
     return this.#appending.isIdle
   }
 
-  /** Appends one line; it is durable when the promise is fulfilled. Those that wait together share a sync. */
-  append(line: Line): Promise<void> {
-    this.#waiting.push(line)
+  /** Appends lines; they are durable when the promise is fulfilled. All that wait together share a write and a sync. */
+  append(...lines: readonly Line[]): Promise<void> {
+    this.#waiting.push(...lines)
     return this.#appending.run()
+  }
+
+  /** Goes on with a file of an earlier process, where it is still as it was found to be. */
+  resume(path: string, { bytes, previous }: ChainEnd): void {
+    this.#path = path
+    this.#bytes = bytes
+    this.#previous = previous
+  }
+
+  /** Begins another file with the next line. */
+  async turn(): Promise<void> {
+    await this.#appending.run()
+    await this.#forget()
   }
 
   /** Closes the file; the next line opens it again. */
@@ -55,6 +74,7 @@ export class ChainFile<Line extends object> {
   async #appendWaiting(): Promise<void> {
     const lines = this.#waiting
     this.#waiting = []
+    if (lines.length === 0) return
     try {
       await this.#write(lines)
     } catch (error) {
@@ -109,7 +129,7 @@ export class ChainFile<Line extends object> {
 
   async #create(path: string): Promise<FileHandle> {
     await this.#directories.ensure(this.#directory)
-    return createFile(path)
+    return createFile(path, this.#owner)
   }
 
   // After a failed write or sync nothing more is known of the file's end: what was not promised is cut off where that

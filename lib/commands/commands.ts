@@ -38,8 +38,16 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
     'verify',
     {
       usage: '[PROJECT] [--basedir DIRECTORY]',
-      description: 'holds every receipt against the disk; exit code 1 if anything promised is missing or changed',
+      description: 'holds every receipt against the disk, and the record of access against itself; exit code 1 if anything is missing or changed',
       run: async (args, output) => (await import('./verify.ts')).verify(args, output),
+    },
+  ],
+  [
+    'audit',
+    {
+      usage: '[--since 2024-11-01] [--json] [--basedir DIRECTORY]',
+      description: 'prints the record of access: who issued tokens, ran commands or gave a wrong admin token, and when',
+      run: async (args, output) => (await import('./audit.ts')).audit(args, output),
     },
   ],
   [

@@ -12,16 +12,16 @@ import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
 import { Progress } from './progress.ts'
 import { warnOfReceipts } from './receipt-warning.ts'
+import { parseSince } from './since.ts'
 import { formatCount } from './units.ts'
 
 const STATE = '.export.json'
-const SINCE = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/
 
 /**
  * Writes a project's data as a dataset into a directory of its own.
  * @returns the exit code: 0 if everything was written
  */
-export async function exportDataset(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+export async function exportDataset(args: readonly string[], { print, note, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' } },
     names: ['project', 'out'],
@@ -42,6 +42,7 @@ export async function exportDataset(args: readonly string[], { print, showProgre
   try {
     const { sessions, incomplete, unassigned, files, unreadableReceipts } = await exportProject({ layout, selection, root, snapshot, keepSnapshot, count })
     progress.end()
+    note({ sessions, files })
     warnOfReceipts(project, unreadableReceipts, print)
     print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
     return 0
@@ -51,14 +52,6 @@ export async function exportDataset(args: readonly string[], { print, showProgre
     print(`FAILED: ${error.message}`)
     return 1
   }
-}
-
-function parseSince(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined
-  if (!SINCE.test(text) || Number.isNaN(Date.parse(text))) {
-    throw new ConfigError([`--since=${JSON.stringify(text)} is not allowed: use a date such as 2024-11-01 (UTC), or 2024-11-01T12:00:00Z.`])
-  }
-  return new Date(text).toISOString()
 }
 
 /** Makes the directory; gives what an interrupted export into it had taken. */

@@ -31,7 +31,7 @@ interface Wish {
  * Issues one auth token for each participant and prints the links that they open: CSV (RFC 4180) with participant, link and
  * expiry, or a page to print with a QR code each. Every token is durable before the first line is printed.
  */
-export async function links(args: readonly string[], { print, environment }: Output): Promise<number> {
+export async function links(args: readonly string[], { print, note, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { ui: { type: 'string' }, participants: { type: 'string' }, count: { type: 'string' }, minutes: { type: 'string' }, html: { type: 'boolean' }, ...RECIPIENT_FLAGS },
     names: ['project'],
@@ -42,6 +42,7 @@ export async function links(args: readonly string[], { print, environment }: Out
     await requireProven(await openKeys(layout, text, environment), wish.project)
     return issueAll(grants, wish)
   })
+  note({ count: issued.length })
   if (isSet('html')) print(formatLinkPage(wish.project, issued))
   else print([['participant', 'link', 'expires'], ...issued.map(({ participant, url, expires }) => [participant, url, expires])].map(formatCsvRow).join('').trimEnd())
   return 0

@@ -1,3 +1,5 @@
+import type { EntryFields } from '../audit/entry.ts'
+
 /** What a command works with besides its arguments. */
 export interface Output {
   /** Writes a line to standard output. */
@@ -8,9 +10,13 @@ export interface Output {
   readonly tell: (line: string) => void
   /** Gives what comes on standard input. */
   readonly input: () => AsyncIterable<Buffer>
+  /** Says what the record of access is to hold of this call beside how it began: counts, a project, first digits of tokens. */
+  readonly note: (fields: EntryFields) => void
   /** Shows a line in the place of the one before it; undefined where nobody watches a terminal. */
   readonly showProgress: ((line: string) => void) | undefined
   /** As Node writes it, `v20.11.0`. */
   readonly nodeVersion: string
+  /** The user who runs the command; undefined where the system has none. */
+  readonly userId: number | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
 }

@@ -16,7 +16,7 @@ const MOST_DAYS = 31
  * Tells what has arrived: sessions, participants, what is missing, submissions per day.
  * @returns the exit code: 1 where a participant was asked for who has sent nothing
  */
-export async function status(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+export async function status(args: readonly string[], { print, note, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { participant: { type: 'string' }, json: { type: 'boolean' } },
     names: ['[project]'],
@@ -32,6 +32,7 @@ export async function status(args: readonly string[], { print, showProgress, env
     if (participant !== undefined) return tellParticipant(collection, participant, isSet('json'), print)
     summaries.push(summarise(collection))
   }
+  note({ projects: summaries.length })
   if (isSet('json')) print(JSON.stringify({ basedir: layout.basedir, projects: summaries }))
   else if (summaries.length === 0) print(`${layout.basedir} has no project yet.`)
   else printSummaries(summaries, print)

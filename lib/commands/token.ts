@@ -10,7 +10,7 @@ import type { Output } from './output.ts'
  * Issues an auth token on the machine itself, without the admin token and without HTTP. It is durable before it is printed:
  * the token alone on the first line, when it expires on the second.
  */
-export async function token(args: readonly string[], { print, environment }: Output): Promise<number> {
+export async function token(args: readonly string[], { print, note, environment }: Output): Promise<number> {
   const { layout, text } = readArguments(args, environment, {
     flags: { project: { type: 'string' }, minutes: { type: 'string' }, participant: { type: 'string' }, ...RECIPIENT_FLAGS },
     names: [],
@@ -21,6 +21,7 @@ export async function token(args: readonly string[], { print, environment }: Out
     await requireProven(await openKeys(layout, text, environment), wish.project)
     return grants.issue({ ...wish, nowMs: Date.now() })
   })
+  note({ token: grant.tokenSha256.slice(0, 8) })
   print(authToken)
   print(`expires ${new Date(grant.expiresAtMs).toISOString().replace('.000', '')}`)
   return 0

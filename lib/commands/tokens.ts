@@ -8,6 +8,7 @@ import { formatCount } from './units.ts'
 
 const SHOWN_DIGITS = 8 // as in the logs
 const MORE_DIGITS = 16 // to choose by where 8 are not enough
+const MOST_NOTED = 100 // of tokens that are revoked at once, in the record of access
 const HEAD = ['token', 'project', 'participant', 'issued', 'expires', 'state']
 
 /** Which tokens are meant; what is not given holds for all. */
@@ -22,7 +23,7 @@ interface Choice {
  * Lists the auth tokens that were issued, or takes some of them back.
  * @returns the exit code: 1 where nothing was to be revoked, or it is not clear what
  */
-export async function tokens(args: readonly string[], { print, environment }: Output): Promise<number> {
+export async function tokens(args: readonly string[], { print, note, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { project: { type: 'string' }, participant: { type: 'string' }, json: { type: 'boolean' } },
     names: ['list or revoke', '[digits]'],
@@ -35,10 +36,12 @@ export async function tokens(args: readonly string[], { print, environment }: Ou
   return withPermission(layout, async () => {
     const grants = await openGrants(layout)
     const chosen = (await grants.list()).filter((grant) => isChosen(grant, choice))
+    if (action === 'list') note({ count: chosen.length })
     if (action === 'list') list(chosen, isSet('json'), print)
     else if (chosen.length === 0) print('No token is meant by this: nothing was revoked.')
     else if (choice.digits !== undefined && chosen.length > 1) refuse(choice.digits, chosen, print)
     else {
+      note({ count: chosen.length, tokens: chosen.slice(0, MOST_NOTED).map(({ tokenSha256 }) => tokenSha256.slice(0, SHOWN_DIGITS)) })
       await grants.revoke(chosen)
       tell(chosen, isSet('json'), print)
       return 0

@@ -1,14 +1,16 @@
+import { verifyTrail } from '../dataset/trail-verification.ts'
 import { isBroken, startCount, verifyProject, type Finding, type Verified } from '../dataset/verification.ts'
+import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import type { Output } from './output.ts'
 import { Progress } from './progress.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 /**
- * Holds every receipt against the disk, in a base directory or a copy of one.
- * @returns the exit code: 0 only if everything that was promised is there, unchanged
+ * Holds every receipt against the disk, and the record of access against itself, in a base directory or a copy of one.
+ * @returns the exit code: 0 only if everything that was promised or recorded is there, unchanged
  */
-export async function verify(args: readonly string[], { print, showProgress, environment }: Output): Promise<number> {
+export async function verify(args: readonly string[], { print, note, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals } = readArguments(args, environment, { flags: {}, names: ['[project]'] })
   let broken = 0
   for (const project of await findProjects(layout, positionals[0])) {
@@ -24,8 +26,19 @@ export async function verify(args: readonly string[], { print, showProgress, env
     print(formatSummary(project, count, findings))
     broken += findings.filter(isBroken).length
   }
+  broken += await tellTrail(layout, print)
+  note({ broken })
   print(broken === 0 ? 'ok: everything that was promised is there' : `FAILED: ${formatCount(broken, 'broken promise')}, see above`)
   return broken === 0 ? 0 : 1
+}
+
+async function tellTrail(layout: Layout, print: (line: string) => void): Promise<number> {
+  const findings: Finding[] = []
+  const { files, entries } = await verifyTrail(layout, (finding) => findings.push(finding))
+  const broken = findings.filter(isBroken).length
+  for (const finding of findings) print(formatFinding(finding))
+  if (files > 0) print(`record of access: ${entries} entries in ${formatCount(files, 'file')}; ${broken === 0 ? 'nothing changed or removed' : formatCount(broken, 'broken chain')}`)
+  return broken
 }
 
 // A name may hold anything that a terminal would obey; stored names are safe, foreign files need not be.

@@ -46,8 +46,8 @@ export async function examineBasedir(layout: Layout, reserveBytes: number | unde
 
 async function examineOwners(layout: Layout): Promise<Finding[]> {
   const owner = await stat(layout.basedir)
-  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs]
-  const files = (await Promise.all([layout.tokens, layout.clients, layout.logs].map(pathsIn))).flat()
+  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs, layout.audit]
+  const files = (await Promise.all([layout.tokens, layout.clients, layout.logs, layout.audit].map(pathsIn))).flat()
   const [others, open, closed]: [string[], string[], string[]] = [[], [], []]
   for (const path of [layout.basedir, ...directories, ...files]) {
     const found = path === layout.basedir ? await stat(path, { bigint: true }) : await findStats(path)

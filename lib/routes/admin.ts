@@ -2,28 +2,56 @@ import type { IncomingMessage } from 'node:http'
 import { isSameSecret } from '../access/secret.ts'
 import { HttpError } from '../errors.ts'
 import type { Exchange } from '../http/exchange.ts'
-import type { Query } from '../http/target.ts'
 
-/**
- * Lets nobody pass without the admin token; throws `not_authorized` or `not_authorized_token`.
- * A token given twice passes only where both are right, and is then refused as a repeated parameter.
- */
-export function requireAdminToken(query: Query, adminToken: string): void {
-  const given = query.all('token')
-  if (given.every((token) => token === '')) throw new HttpError('not_authorized')
-  if (!given.every((token) => isSameSecret(token, adminToken))) throw new HttpError('not_authorized_token')
-  query.one('token')
+/** What the admin's door works with. */
+export interface AdminParts {
+  readonly adminToken: string
+  /** Is told of each wrong token. */
+  readonly onRefused: (address: string) => void
 }
 
-/**
- * Lets pass whoever has the admin token, as `Authorization: Bearer` (RFC 6750 §2.1) or in the query, and programs on this
- * machine that ask without it and without a proxy between; throws as `requireAdminToken` does.
- */
-export function requireAdmin({ request, target }: Exchange, adminToken: string): void {
-  const bearer = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1]?.trim()
-  if (bearer !== undefined && !isSameSecret(bearer, adminToken)) throw new HttpError('not_authorized_token')
-  if (bearer !== undefined || (target.query.all('token').length === 0 && isLocal(request))) return
-  requireAdminToken(target.query, adminToken)
+/** Who may do what only the lab may: it knows the admin token. */
+export class Admin {
+  readonly #parts: AdminParts
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Lets nobody pass without the admin token; throws `not_authorized` or `not_authorized_token`.
+   * A token given twice passes only where both are right, and is then refused as a repeated parameter.
+   */
+  async require({ target: { query }, client }: Exchange): Promise<void> {
+    const given = query.all('token')
+    if (given.every((token) => token === '')) throw new HttpError('not_authorized')
+    if (!given.every((token) => this.#isRight(token))) this.#refuse(client.address)
+    query.one('token')
+  }
+
+  /**
+   * Lets pass whoever has the admin token, as `Authorization: Bearer` (RFC 6750 §2.1) or in the query, and programs on this
+   * machine that ask without it and without a proxy between; throws as `require` does.
+   * @returns whether a token was shown
+   */
+  async requireOrLocal(exchange: Exchange): Promise<boolean> {
+    const { request, target, client } = exchange
+    const bearer = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1]?.trim()
+    if (bearer !== undefined && !this.#isRight(bearer)) this.#refuse(client.address)
+    if (bearer !== undefined) return true
+    if (target.query.all('token').length === 0 && isLocal(request)) return false
+    await this.require(exchange)
+    return true
+  }
+
+  #isRight(token: string): boolean {
+    return isSameSecret(token, this.#parts.adminToken)
+  }
+
+  #refuse(address: string): never {
+    this.#parts.onRefused(address)
+    throw new HttpError('not_authorized_token')
+  }
 }
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/

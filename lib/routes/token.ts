@@ -2,13 +2,15 @@ import { addParameters } from '../access/callback.ts'
 import type { Client, Clients } from '../access/clients.ts'
 import type { Grants } from '../access/grants.ts'
 import type { ProjectKeys } from '../access/project-keys.ts'
+import { sha256Of } from '../access/secret.ts'
+import type { Audit } from '../audit/audit.ts'
 import { HttpError } from '../errors.ts'
 import type { Exchange } from '../http/exchange.ts'
 import type { Reply } from '../http/reply.ts'
 import type { Handler } from '../http/router.ts'
 import type { Query } from '../http/target.ts'
 import type { Log } from '../log.ts'
-import { requireAdminToken } from './admin.ts'
+import type { Admin } from './admin.ts'
 import { readExpiryMinutes, readParticipant, readProject } from './parameters.ts'
 
 const DEFAULT_PROJECT = 'unknown'
@@ -17,7 +19,8 @@ const OWN_PARAMETERS = new Set(['client_id', 'token', 'project', 'expiry_minutes
 
 /** What `/token` works with. */
 export interface TokenParts {
-  readonly adminToken: string
+  readonly admin: Admin
+  readonly audit: Audit
   readonly grants: Grants
   readonly clients: Clients
   readonly keys: ProjectKeys
@@ -37,16 +40,16 @@ export function token(parts: TokenParts): Handler {
 }
 
 async function answerAdmin(parts: TokenParts, exchange: Exchange): Promise<Reply> {
-  const { query } = exchange.target
-  requireAdminToken(query, parts.adminToken)
-  return { status: 200, body: await issue(parts, exchange, readProject(query) ?? DEFAULT_PROJECT) }
+  await parts.admin.require(exchange)
+  return { status: 200, body: await issue(parts, exchange, readProject(exchange.target.query) ?? DEFAULT_PROJECT) }
 }
 
 async function redirectToClient(parts: TokenParts, exchange: Exchange): Promise<Reply> {
   const { query } = exchange.target
-  const client = await parts.clients.find(query.one('client_id') ?? '')
+  const clientId = query.one('client_id') ?? ''
+  const client = await parts.clients.find(clientId)
   if (client === undefined) throw new HttpError('unknown_client')
-  const issued = await issue(parts, exchange, projectFor(client, query))
+  const issued = await issue(parts, exchange, projectFor(client, query), clientId)
   const parameters = [...Object.entries(issued), ...query.except(OWN_PARAMETERS)]
   return { status: 302, headers: { Location: addParameters(client.callbackUrl, parameters) }, body: { status: 'found' } }
 }
@@ -60,12 +63,15 @@ function projectFor(client: Client, query: Query): string {
   return client.project ?? asked ?? DEFAULT_PROJECT
 }
 
-async function issue(parts: TokenParts, exchange: Exchange, project: string): Promise<Record<string, string>> {
+async function issue(parts: TokenParts, exchange: Exchange, project: string, clientId?: string): Promise<Record<string, string>> {
   const { query } = exchange.target
   const wish = { project, participant: readParticipant(query), minutes: readExpiryMinutes(query), nowMs: exchange.beganAtMs }
   await parts.keys.requireProven(project) // before anybody sends what nobody could open
   const { authToken, grant } = await parts.grants.issue(wish)
-  parts.log.info('token issued', { request: exchange.id, project, token: grant.tokenSha256.slice(0, 8) })
+  const issued = { request: exchange.id, project, token: grant.tokenSha256.slice(0, 8) }
+  parts.log.info('token issued', issued)
+  const client = clientId === undefined ? undefined : sha256Of(clientId).slice(0, 8)
+  parts.audit.note('token_issued', { address: exchange.client.address, ...issued, client })
   const expires = formatExpiry(grant.expiresAtMs)
   // One moment under two names: the seed's README calls it `expires`, its code and the web app `expiry_time`.
   return { auth_token: authToken, expires, expiry_time: expires }

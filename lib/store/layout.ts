@@ -22,6 +22,7 @@ export class Layout {
   readonly projects: string
   /** Of the server's recipients, which hold for every other project. */
   readonly serverKeys: KeyPlace & { readonly lists: string }
+  readonly audit: string
 
   constructor(basedir: string) {
     this.basedir = basedir
@@ -33,6 +34,7 @@ export class Layout {
     this.logs = join(basedir, 'logs')
     this.projects = join(basedir, 'projects')
     this.serverKeys = { ...keyPlace(join(basedir, 'keys')), lists: join(basedir, 'keys', 'lists') }
+    this.audit = join(basedir, 'audit')
   }
 
   /** The directory of a project's files. */

@@ -1,0 +1,75 @@
+import { isProject } from '../project.ts'
+
+const HIDDEN = '(hidden)'
+
+// What stands beside the flags of each command, as far as it may be kept: what is not here is hidden, so that a new command
+// gives nothing away. `keys` has a word first, which decides what follows.
+const POSITIONALS: Readonly<Record<string, readonly string[] | undefined>> = {
+  status: ['project'],
+  export: ['project', 'out'],
+  verify: ['project'],
+  links: ['project'],
+  withdraw: ['project'],
+  datasheet: ['project'],
+  tokens: ['word', 'digits'],
+  keys: ['word'],
+  'keys challenge': ['word', 'project'],
+  'keys prove': ['word', 'project'],
+}
+
+// Flags whose values say nothing of a participant and are no secret.
+const FLAGS: Readonly<Record<string, RegExp | undefined>> = {
+  project: /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/,
+  since: /^[\dTZ:.+-]{1,40}$/,
+  minutes: /^\d{1,6}$/,
+  count: /^\d{1,6}$/,
+  'slow-seconds': /^\d{1,4}$/,
+}
+
+/** What may be kept of a call: the words as they were written, without secrets, and the project where one is named. */
+export interface Call {
+  readonly words: string
+  readonly project: string | undefined
+}
+
+/**
+ * Says how a command was called, without the base directory: the record lies in it. Values of flags, and what stands
+ * beside them, are hidden unless they are known to be no secret and to name no participant.
+ */
+export function describeCall(command: string, args: readonly string[]): Call {
+  const positionals = POSITIONALS[`${command} ${args[0] ?? ''}`] ?? POSITIONALS[command] ?? []
+  const hasParticipant = args.some((arg) => arg.startsWith('--participant'))
+  const words: string[] = [command]
+  let project: string | undefined
+  let flag: string | undefined // whose value may follow
+  let position = 0
+  for (const arg of args) {
+    if (/^-(?!-[a-z])/.test(arg)) return { words: [...words, HIDDEN].join(' '), project } // from here on nobody knows what is what
+    const [, name, value] = /^--([a-z][a-z-]*)(?:=(.*))?$/s.exec(arg) ?? []
+    if (name !== undefined) {
+      if (name !== 'basedir') words.push(value === undefined ? `--${name}` : `--${name}=${showValue(name, value)}`)
+      if (name === 'project' && value !== undefined && isProject(value)) project = value
+      flag = value === undefined && !ALONE.has(name) ? name : undefined
+      continue
+    }
+    const kind = flag === undefined ? positionals[position++] : undefined
+    if (flag !== 'basedir') words.push(flag === undefined ? showPositional(kind, arg, hasParticipant) : showValue(flag, arg))
+    if ((kind === 'project' || flag === 'project') && isProject(arg)) project = arg
+    flag = undefined
+  }
+  return { words: words.join(' '), project }
+}
+
+const ALONE = new Set(['json', 'html', 'resume', 'yes'])
+
+function showValue(flag: string, value: string): string {
+  return FLAGS[flag]?.test(value) === true ? value : HIDDEN
+}
+
+// A directory that one participant's data go to is often named for that participant.
+function showPositional(kind: string | undefined, value: string, hasParticipant: boolean): string {
+  if (kind === 'project') return isProject(value) ? value : HIDDEN
+  if (kind === 'word') return /^[a-z]{1,20}$/.test(value) ? value : HIDDEN
+  if (kind === 'digits') return /^[0-9a-f]{8,64}$/i.test(value) ? value.slice(0, 8).toLowerCase() : HIDDEN
+  return kind === 'out' && !hasParticipant ? JSON.stringify(value) : HIDDEN
+}

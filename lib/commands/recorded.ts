@@ -1,0 +1,127 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { hostname, userInfo } from 'node:os'
+import { makeEntry, type EntryFields } from '../audit/entry.ts'
+import { MonthFile } from '../audit/month-file.ts'
+import { ConfigError, readOne } from '../config.ts'
+import { Directories } from '../directories.ts'
+import type { FileOwner } from '../durable.ts'
+import { systemCode } from '../errors.ts'
+import { findStats } from '../identity.ts'
+import { SETTINGS } from '../settings/settings.ts'
+import { Layout } from '../store/layout.ts'
+import { describeCall } from './call.ts'
+import type { Command } from './commands.ts'
+import type { Output } from './output.ts'
+
+const EXIT_FAILURE = 1
+const EXIT_USAGE = 2
+const NO_LOGIN = '4294967295' // proc(5): nobody has logged in, as for a service
+const BASEDIR = /^--basedir(?:=(.*))?$/s
+
+/**
+ * Does a command and records that it was done: an entry that is durable before the command begins, and one when it has
+ * ended. A base directory that cannot be written, or is full, is no reason not to look at what it holds, nor to take a
+ * token back: the command then goes on, and standard error says that no entry was written.
+ * @returns the exit code of the command
+ */
+export async function runRecorded(name: string, { run }: Command, args: readonly string[], output: Output): Promise<number> {
+  const record = await openRecord(name, args, output)
+  if (record === undefined) return run(args, output)
+  const noted: Record<string, EntryFields[string]> = {}
+  const end = (exitCode: number) => record(`${name}_ended`, { ...noted, exit_code: exitCode })
+  await record(`${name}_begun`, { called: describeCall(name, args).words })
+  try {
+    const exitCode = await run(args, { ...output, note: (fields) => void Object.assign(noted, fields) })
+    await end(exitCode)
+    return exitCode
+  } catch (error) {
+    await end(error instanceof ConfigError ? EXIT_USAGE : EXIT_FAILURE)
+    throw error
+  }
+}
+
+type Recorder = (event: string, fields: EntryFields) => Promise<void>
+
+/** Undefined where the command has no base directory: then there is nothing that somebody could have had access to. */
+async function openRecord(name: string, args: readonly string[], { environment, tell, userId }: Output): Promise<Recorder | undefined> {
+  const layout = findLayout(args, environment)
+  if (layout === undefined || !(await isBasedir(layout))) return undefined
+  const machine = createHash('sha256').update(`${hostname()}\n${readLine('/etc/machine-id')}`).digest('hex').slice(0, 8)
+  const self = randomBytes(4).toString('hex')
+  const owner = userId === 0 ? await findOwner(layout) : undefined
+  const file = new MonthFile({ directory: layout.audit, directories: new Directories(), keeper: `u${userId ?? ''}-${machine}`, self, owner })
+  const who = { ...describeUser(userId, environment), host: hostname(), run: self, project: describeCall(name, args).project }
+  let hasWarned = false
+  return async (event, fields) => {
+    try {
+      await file.append(makeEntry(event, { ...who, ...fields }))
+    } catch (error) {
+      const what = event.endsWith('_ended') ? 'the end of this call' : 'this call'
+      if (!hasWarned) tell(`WARNING: ${what} is not in the record of access, since ${layout.audit} cannot be written: ${reasonOf(error)}`)
+      hasWarned = true
+    }
+  }
+}
+
+function findLayout(args: readonly string[], environment: Output['environment']): Layout | undefined {
+  const index = args.findLastIndex((arg) => BASEDIR.test(arg))
+  const given = index < 0 ? undefined : (BASEDIR.exec(args[index] ?? '')?.[1] ?? args[index + 1])
+  try {
+    return new Layout(readOne(SETTINGS.basedir, given, environment))
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined // the command says so itself
+    throw error
+  }
+}
+
+// Any directory can be given: nothing is begun in one where no server has ever been.
+async function isBasedir(layout: Layout): Promise<boolean> {
+  try {
+    const found = await Promise.all([layout.tokens, layout.receipts, layout.responses, layout.audit].map(findStats))
+    return found.some((each) => each?.isDirectory() === true)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false // not for this user: the command says so itself
+  }
+}
+
+// What root writes, the user of the server is to go on with: whose the tokens are.
+async function findOwner(layout: Layout): Promise<FileOwner> {
+  const { uid, gid } = (await findStats(layout.tokens)) ?? (await stat(layout.basedir))
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+// sudo(8) says who became root; the kernel keeps who logged in, through su and sudo.
+function describeUser(userId: number | undefined, environment: Output['environment']): EntryFields {
+  const login = readLine('/proc/self/loginuid')
+  return {
+    user: nameOf(userId),
+    uid: userId,
+    login_uid: login === '' || login === NO_LOGIN || login === String(userId) ? undefined : Number(login),
+    sudo_user: /^[\w.@-]{1,64}$/.test(environment['SUDO_USER'] ?? '') ? environment['SUDO_USER'] : undefined,
+  }
+}
+
+function nameOf(userId: number | undefined): string | undefined {
+  try {
+    return userInfo().username
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return userId === undefined ? undefined : String(userId) // of no account, as in a container
+  }
+}
+
+function readLine(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return ''
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return systemCode(error) ?? (error instanceof Error ? error.message : String(error))
+}
