@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isSameSecret } from '../access/secret.ts'
 import { HttpError } from '../errors.ts'
 import type { Exchange } from '../http/exchange.ts'
+import { Slowing } from './slowing.ts'
 
 /** What the admin's door works with. */
 export interface AdminParts {
@@ -10,9 +11,10 @@ export interface AdminParts {
   readonly onRefused: (address: string) => void
 }
 
-/** Who may do what only the lab may: it knows the admin token. */
+/** Who may do what only the lab may: it knows the admin token, and slows those who guess it. */
 export class Admin {
   readonly #parts: AdminParts
+  readonly #slowing = new Slowing()
 
   constructor(parts: AdminParts) {
     this.#parts = parts
@@ -25,7 +27,7 @@ export class Admin {
   async require({ target: { query }, client }: Exchange): Promise<void> {
     const given = query.all('token')
     if (given.every((token) => token === '')) throw new HttpError('not_authorized')
-    if (!given.every((token) => this.#isRight(token))) this.#refuse(client.address)
+    if (!given.every((token) => this.#isRight(token))) await this.#refuse(client.address)
     query.one('token')
   }
 
@@ -37,7 +39,7 @@ export class Admin {
   async requireOrLocal(exchange: Exchange): Promise<boolean> {
     const { request, target, client } = exchange
     const bearer = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1]?.trim()
-    if (bearer !== undefined && !this.#isRight(bearer)) this.#refuse(client.address)
+    if (bearer !== undefined && !this.#isRight(bearer)) await this.#refuse(client.address)
     if (bearer !== undefined) return true
     if (target.query.all('token').length === 0 && isLocal(request)) return false
     await this.require(exchange)
@@ -48,8 +50,9 @@ export class Admin {
     return isSameSecret(token, this.#parts.adminToken)
   }
 
-  #refuse(address: string): never {
+  async #refuse(address: string): Promise<never> {
     this.#parts.onRefused(address)
+    await this.#slowing.wait(address, this.#slowing.count(address, performance.now()))
     throw new HttpError('not_authorized_token')
   }
 }

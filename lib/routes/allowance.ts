@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net'
 import { HttpError } from '../errors.ts'
+import { networkOf } from './network.ts'
 
 const MiB = 1024 * 1024
 const MAX_MEMORY_BYTES = 256 * MiB // of names and short texts, which are not staged but kept until their form has ended
@@ -131,11 +131,4 @@ class Entry {
     this.#count(-this.#amount)
     this.#amount = 0
   }
-}
-
-// Whoever has one IPv6 address usually has 2^64 of them: the first 64 bits stand for all (RFC 4291 §2.5.4).
-function networkOf(address: string): string {
-  if (!isIPv6(address) || address.includes('.')) return address
-  const groups = (address.split('::')[0] ?? '').split(':')
-  return [...groups, '0', '0', '0', '0'].slice(0, 4).join(':')
 }
