@@ -11,3 +11,10 @@ export class ArchiveError extends Error {
     this.reason = reason
   }
 }
+
+/** Bytes that were encrypted and altered since: nothing can be said of what they held. */
+export class AlteredError extends ArchiveError {
+  constructor(cause: unknown) {
+    super('A part of it was altered since it was encrypted.', { cause })
+  }
+}

@@ -1,5 +1,8 @@
 import { open, stat, type FileHandle } from 'node:fs/promises'
+import type { SealedContent } from '../crypt/sealed-content.ts'
 import { ArchiveError } from './archive-error.ts'
+import { SealedReader } from './sealed-reader.ts'
+import { readWhole } from './whole-read.ts'
 
 const MOST_OPEN = 4 // descriptors of one source, whatever the number of its slices
 
@@ -18,6 +21,8 @@ export interface Slice {
   readonly path: string
   readonly from?: number
   readonly to?: number
+  /** Opens a file that is stored encrypted: what is read of it, and `from` and `to`, are its plaintext. */
+  readonly unseal?: () => Promise<SealedContent>
 }
 
 /**
@@ -42,20 +47,28 @@ interface Range {
   readonly from: number
   readonly start: number
   readonly bytes: number
+  readonly sealed: SealedContent | undefined
 }
 
-async function toRange({ path, from = 0, to }: Slice, start: number): Promise<Range> {
+async function toRange({ path, from = 0, to, unseal }: Slice, start: number): Promise<Range> {
+  const sealed = await unseal?.()
+  const size = sealed?.bytes ?? (await measureFile(path))
+  const end = to ?? size
+  if (!(from >= 0 && from <= end && end <= size)) throw new ArchiveError('A part of the archive is too short.')
+  return { path, from, start, bytes: end - from, sealed }
+}
+
+async function measureFile(path: string): Promise<number> {
   const found = await stat(path)
   if (!found.isFile()) throw new ArchiveError('A part of the archive is not a file.')
-  const end = to ?? found.size
-  if (!(from >= 0 && from <= end && end <= found.size)) throw new ArchiveError('A part of the archive is too short.')
-  return { path, from, start, bytes: end - from }
+  return found.size
 }
 
 class SlicedSource implements ByteSource {
   readonly bytes: number
   readonly #ranges: readonly Range[]
   readonly #files = new OpenFiles()
+  readonly #sealed = new SealedReader()
 
   constructor(ranges: readonly Range[], bytes: number) {
     this.#ranges = ranges
@@ -71,7 +84,11 @@ class SlicedSource implements ByteSource {
       if (range === undefined) throw new ArchiveError('The archive ends too early.')
       const rangeEnd = Math.min(end, range.start + range.bytes)
       const target = buffer.subarray(at - position, rangeEnd - position)
-      await this.#files.use(range.path, (handle) => readWhole(handle, target, range.from + at - range.start))
+      const place = range.from + at - range.start
+      const { sealed } = range
+      await this.#files.use(range.path, (handle) =>
+        sealed === undefined ? readWhole(handle, target, place) : this.#sealed.read(sealed, handle, target, place),
+      )
       at = rangeEnd
     }
     return buffer
@@ -147,13 +164,4 @@ async function closeIfOut(file: OpenFile): Promise<void> {
   if (!file.isOut || file.readers > 0) return
   const handle = await file.handle.catch(() => undefined) // who opened it was told
   await handle?.close()
-}
-
-// read(2) may give less than it was asked for and still succeed.
-async function readWhole(handle: FileHandle, target: Buffer, position: number): Promise<void> {
-  for (let at = 0; at < target.length; ) {
-    const { bytesRead } = await handle.read(target, at, target.length - at, position + at)
-    if (bytesRead === 0) throw new ArchiveError('A part of the archive became shorter while it was read.')
-    at += bytesRead
-  }
 }

@@ -50,9 +50,19 @@ interface Candidate {
 
 async function look(source: ByteSource, header: CentralHeader, directoryOffset: number): Promise<Candidate> {
   if (header.problem !== undefined) return { header, place: undefined, problem: header.problem }
-  const place = await readPlace(source, header, directoryOffset)
+  const place = await readPlaceIn(source, header, directoryOffset)
   const isProblem = typeof place === 'string'
   return isProblem ? { header, place: undefined, problem: place } : { header, place, problem: undefined }
+}
+
+// Where bytes in front of an entry cannot be read, as in a chunk of an encrypted file that was altered, the others still can.
+async function readPlaceIn(source: ByteSource, header: CentralHeader, directoryOffset: number): Promise<Place | string> {
+  try {
+    return await readPlace(source, header, directoryOffset)
+  } catch (error) {
+    if (error instanceof ArchiveError) return error.reason
+    throw error
+  }
 }
 
 // Which of two entries of one name counts differs between readers, so neither does; nor can a file hold other files.

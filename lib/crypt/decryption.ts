@@ -1,4 +1,4 @@
-import { AgeError } from './age-error.ts'
+import { AgeError, NoIdentityError } from './age-error.ts'
 import { parseHeader, type Header } from './header.ts'
 import type { Identity } from './keys.ts'
 import { NONCE_BYTES, Opening } from './payload.ts'
@@ -27,7 +27,8 @@ export async function* decrypt(source: AsyncIterable<Buffer>, identities: readon
   yield* opening.final()
 }
 
-function findFileKey(header: Header, identities: readonly Identity[]): Buffer {
+/** Finds the key of a file. Throws a `NoIdentityError` where no identity opens it, an `AgeError` where its header was altered. */
+export function findFileKey(header: Header, identities: readonly Identity[]): Buffer {
   // "The scrypt recipient type": who reads with a key must not be given what a mere passphrase opens too
   const isMixed = header.stanzas.length > 1 && header.stanzas.some(({ args }) => args[0] === 'scrypt')
   if (isMixed) throw new AgeError('its header mixes a passphrase with other recipients')
@@ -39,5 +40,5 @@ function findFileKey(header: Header, identities: readonly Identity[]): Buffer {
       return fileKey
     }
   }
-  throw new AgeError('none of the given identities opens it')
+  throw new NoIdentityError('none of the given identities opens it')
 }

@@ -90,6 +90,54 @@ export class Opening {
   }
 }
 
+/** A payload of a known length, of which each chunk can be opened by itself: its nonce is a counter (c2sp.org/age, "Payload"). */
+export class Chunks {
+  /** Bytes of the plaintext. */
+  readonly bytes: number
+  readonly count: number
+  readonly #nonces: ChunkNonces
+  readonly #length: number
+
+  /** @param length bytes of the payload, without the nonce before it. Throws an `AgeError` where no payload has that length. */
+  constructor(fileKey: Buffer, nonce: Buffer, length: number) {
+    this.bytes = measurePlaintext(length)
+    this.count = Math.max(1, Math.ceil(this.bytes / CHUNK_BYTES))
+    this.#nonces = new ChunkNonces(fileKey, nonce)
+    this.#length = length
+  }
+
+  /** Gives where chunks lie in the payload, in bytes; they follow one another. */
+  place(first: number, count = 1): { readonly at: number; readonly length: number } {
+    const at = first * SEALED_BYTES
+    return { at, length: Math.min(count * SEALED_BYTES, this.#length - at) }
+  }
+
+  /** Decrypts a chunk. The last one proves that the payload is not cut. Throws an `AgeError` where it was altered. */
+  open(index: number, sealed: Buffer): Buffer {
+    const isLast = index === this.count - 1
+    const decipher = createDecipheriv(CIPHER, this.#nonces.key, this.#nonces.at(index, isLast), { authTagLength: TAG_BYTES })
+    decipher.setAuthTag(sealed.subarray(-TAG_BYTES))
+    const plain = decipher.update(sealed.subarray(0, -TAG_BYTES))
+    try {
+      decipher.final()
+    } catch (error) {
+      throw damaged(error)
+    }
+    return plain
+  }
+}
+
+/**
+ * Gives how many bytes a payload has before it is encrypted, which takes no key.
+ * @param length of the payload without the nonce before it. Throws an `AgeError` where no payload has that length
+ */
+export function measurePlaintext(length: number): number {
+  const count = Math.ceil(length / SEALED_BYTES)
+  const last = length - (count - 1) * SEALED_BYTES
+  if (count < 1 || last < TAG_BYTES || (last === TAG_BYTES && count > 1)) throw damaged()
+  return length - count * TAG_BYTES
+}
+
 /** The key of a payload and the nonces of its chunks: a counter of 11 bytes and a byte that marks the last chunk. */
 class ChunkNonces {
   readonly key: Buffer
@@ -101,10 +149,13 @@ class ChunkNonces {
   }
 
   next(isLast: boolean): Buffer {
+    return this.at(this.#counter++, isLast)
+  }
+
+  at(index: number, isLast: boolean): Buffer {
     const nonce = Buffer.alloc(12)
-    nonce.writeUIntBE(this.#counter, 5, 6) // 2^48 chunks are 16 EiB
+    nonce.writeUIntBE(index, 5, 6) // 2^48 chunks are 16 EiB
     nonce[11] = isLast ? 1 : 0
-    this.#counter++
     return nonce
   }
 }

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto'
+import { open, type FileHandle } from 'node:fs/promises'
+import { ArchiveError } from '../archive/archive-error.ts'
+import { openChunks } from '../archive/sealed-reader.ts'
+import { readWhole } from '../archive/whole-read.ts'
+import { AgeError, NoIdentityError } from '../crypt/age-error.ts'
+import type { Identity } from '../crypt/keys.ts'
+import { measureContent, MOST_BEGIN_BYTES, SealedContent, USUAL_BEGIN_BYTES } from '../crypt/sealed-content.ts'
+import { systemCode } from '../errors.ts'
+
+const MOST_KEPT = 1024 // file keys; a session has a few dozen files, and is read several times over
+
+/** A file that is as it should be, and is encrypted to nobody whose identity was given. */
+export class LockedError extends ArchiveError {}
+
+/** The identities that were given, and the keys of the files that they have opened last. Nothing that it opens is written anywhere. */
+export class Keyring {
+  readonly #identities: readonly Identity[]
+  readonly #kept = new Map<string, Promise<SealedContent>>() // the first is the one not used for longest
+  readonly #locked = new Set<string>()
+
+  constructor(identities: readonly Identity[]) {
+    this.#identities = identities
+  }
+
+  /** How many of the files that were to be opened are encrypted to none of the identities. */
+  get lockedFiles(): number {
+    return this.#locked.size
+  }
+
+  /** What tells these identities from others, and gives none of them away; undefined where there is none. */
+  get digest(): string | undefined {
+    const recipients = new Set(this.#identities.map(({ recipient }) => recipient.text))
+    return recipients.size === 0 ? undefined : createHash('sha256').update([...recipients].toSorted().join('\n')).digest('hex')
+  }
+
+  /** Opens an encrypted file, and sees that it is not cut. Throws a `LockedError`, an `ArchiveError` where it is damaged, and what the file system says. */
+  unseal(path: string): Promise<SealedContent> {
+    const known = this.#kept.get(path)
+    this.#kept.delete(path)
+    const opening = known ?? this.#open(path)
+    this.#kept.set(path, opening)
+    opening.catch((error: unknown) => {
+      this.#kept.delete(path)
+      if (error instanceof LockedError) this.#locked.add(path)
+    })
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= MOST_KEPT) break
+      this.#kept.delete(oldest)
+    }
+    return opening
+  }
+
+  async #open(path: string): Promise<SealedContent> {
+    return withFile(path, async (handle, size) => {
+      const content = await readBegin(handle, size, (begin) => SealedContent.parse(begin, size, this.#identities))
+      const { end } = content
+      const stored = Buffer.allocUnsafe(end.length)
+      await readWhole(handle, stored, end.at)
+      for (const chunk of openChunks(content, end, stored)) void chunk
+      return content
+    })
+  }
+}
+
+/** Gives how many bytes of plaintext a stored file has, which takes no key; undefined where it is no age file, or is gone. */
+export async function measureSealed(path: string): Promise<number | undefined> {
+  try {
+    return await withFile(path, (handle, size) => readBegin(handle, size, (begin) => measureContent(begin, size)))
+  } catch (error) {
+    if (error instanceof ArchiveError || systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function withFile<Result>(path: string, work: (handle: FileHandle, size: number) => Promise<Result>): Promise<Result> {
+  const handle = await open(path, 'r')
+  try {
+    const found = await handle.stat()
+    if (!found.isFile()) throw new ArchiveError('A part of it is not a file.')
+    return await work(handle, found.size)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function readBegin<Result>(handle: FileHandle, size: number, parse: (begin: Buffer) => Result | undefined): Promise<Result> {
+  for (const bytes of [USUAL_BEGIN_BYTES, MOST_BEGIN_BYTES]) {
+    const begin = Buffer.allocUnsafe(Math.min(bytes, size))
+    await readWhole(handle, begin, 0)
+    const result = tryParse(() => parse(begin))
+    if (result !== undefined) return result
+  }
+  throw new ArchiveError('A part of it was cut since it was encrypted.')
+}
+
+function tryParse<Result>(parse: () => Result): Result {
+  try {
+    return parse()
+  } catch (error) {
+    if (error instanceof NoIdentityError) throw new LockedError('It is encrypted, and no identity that was given opens it.', { cause: error })
+    if (error instanceof AgeError) throw new ArchiveError(`A part of it cannot be decrypted: ${error.message}.`, { cause: error })
+    throw error
+  }
+}
