@@ -18,6 +18,7 @@ const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const LISTENING = new Set<unknown>(['listen', 'bind', 'getaddrinfo']) // system calls of a server that begins to listen
 const NO_SOCKETS = 'Sockets of systemd and several processes cannot be used together: set REPROSCHEMA_BACKEND_WORKERS to 1, or leave the .socket unit out.'
+const SECRET_KEY = /AGE-SECRET-KEY-1[0-9A-Z]+/gi
 const SAME_REQUEST_MS = 1000 // Ctrl-C reaches us from the terminal, and once more from npm
 
 process.umask(0o077)
@@ -171,8 +172,9 @@ function output(): Output {
   }
 }
 
+// A key that was given where a name should stand is not shown: terminals and journals keep what they show.
 function fail(exitCode: number, lines: readonly string[]): void {
-  for (const line of lines) process.stderr.write(`${line}\n`)
+  for (const line of lines) process.stderr.write(`${line.replace(SECRET_KEY, 'AGE-SECRET-KEY-…')}\n`)
   process.exitCode = exitCode
 }
 

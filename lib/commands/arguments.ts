@@ -6,8 +6,8 @@ import { systemCode } from '../errors.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { Layout } from '../store/layout.ts'
 
-/** How a flag of a command is written: with a value, or alone. */
-export type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean' }>>
+/** How a flag of a command is written: with a value, or alone; whether it may come several times. */
+export type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly multiple?: boolean }>>
 
 /** The arguments of a command that reads a base directory. */
 export interface Arguments {
@@ -15,6 +15,8 @@ export interface Arguments {
   readonly positionals: readonly string[]
   /** Gives the value of a flag. */
   readonly text: (flag: string) => string | undefined
+  /** Gives the values of a flag that may come several times. */
+  readonly texts: (flag: string) => readonly string[]
   readonly isSet: (flag: string) => boolean
 }
 
@@ -34,8 +36,9 @@ export function readArguments(
   const further = positionals[names.length]
   if (further !== undefined) throw new ConfigError([`${JSON.stringify(further)} is one argument too many. --help lists what there is.`])
   const text = (flag: string) => (typeof values[flag] === 'string' ? values[flag] : undefined)
+  const texts = (flag: string) => [values[flag] ?? []].flat().filter((value) => typeof value === 'string')
   const basedir = readOne(SETTINGS.basedir, text('basedir'), environment)
-  return { layout: new Layout(basedir), positionals, text, isSet: (flag) => values[flag] === true }
+  return { layout: new Layout(basedir), positionals, text, texts, isSet: (flag) => values[flag] === true }
 }
 
 /** Gives the projects that a command is to work on: the one that was asked for, or all. Throws a `ConfigError` where it is not there. */

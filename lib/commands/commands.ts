@@ -21,7 +21,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'status',
     {
-      usage: '[PROJECT] [--participant X] [--json] [--basedir DIRECTORY]',
+      usage: '[PROJECT] [--participant X] [--json] [--identity FILE] [--basedir DIRECTORY]',
       description: 'tells what has arrived and what is missing; with --participant, exit code 1 if nothing of that participant has',
       run: async (args, output) => (await import('./status.ts')).status(args, output),
     },
@@ -29,16 +29,17 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'export',
     {
-      usage: 'PROJECT OUT [--since 2024-11-01] [--participant X] [--resume] [--basedir DIRECTORY]',
-      description: 'writes a dataset into the directory OUT: answers, recordings, tables, check sums',
+      usage: 'PROJECT OUT [--since 2024-11-01] [--participant X] [--resume] [--identity FILE] [--basedir DIRECTORY]',
+      description: 'writes a dataset into the directory OUT: answers, recordings, tables, check sums; what is encrypted with --identity',
       run: async (args, output) => (await import('./export.ts')).exportDataset(args, output),
     },
   ],
   [
     'verify',
     {
-      usage: '[PROJECT] [--basedir DIRECTORY]',
-      description: 'holds every receipt against the disk, and the record of access against itself; exit code 1 if anything is missing or changed',
+      usage: '[PROJECT] [--identity FILE] [--basedir DIRECTORY]',
+      description:
+        'holds every receipt against the disk, and the record of access against itself; with --identity, opens every encrypted file; exit code 1 if anything is missing or changed',
       run: async (args, output) => (await import('./verify.ts')).verify(args, output),
     },
   ],

@@ -1,14 +1,17 @@
 import { readdir, readFile, realpath } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { ConfigError } from '../config.ts'
-import type { Snapshot } from '../dataset/arrivals.ts'
+import { readArrivals, type Arrivals, type Snapshot } from '../dataset/arrivals.ts'
 import { ExportError } from '../dataset/export-tree.ts'
 import { exportProject, type ExportCount, type Selection } from '../dataset/export.ts'
+import { Keyring } from '../dataset/keyring.ts'
 import { makeDirectories, syncNames } from '../dataset/new-directory.ts'
+import { Vault } from '../dataset/vault.ts'
 import { createWhole, remove } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
+import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import type { Output } from './output.ts'
 import { Progress } from './progress.ts'
 import { warnOfReceipts } from './receipt-warning.ts'
@@ -17,21 +20,29 @@ import { formatCount } from './units.ts'
 
 const STATE = '.export.json'
 
+/** A selection with what tells its identities from others. */
+type Selected = Selection & { readonly identities: string | undefined }
+
 /**
  * Writes a project's data as a dataset into a directory of its own.
  * @returns the exit code: 0 if everything was written
  */
-export async function exportDataset(args: readonly string[], { print, note, showProgress, environment }: Output): Promise<number> {
-  const { layout, positionals, text, isSet } = readArguments(args, environment, {
-    flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' } },
+export async function exportDataset(args: readonly string[], { print, note, showProgress, input, environment }: Output): Promise<number> {
+  const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
+    flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['project', 'out'],
   })
   const [project = '', out = ''] = positionals
-  const selection = { project, since: parseSince(text('since')), participant: text('participant')?.trim() }
+  const wish = { project, since: parseSince(text('since')), participant: text('participant')?.trim() }
   if (out === '') throw new ConfigError(['<out> is empty. Name the directory that the dataset goes to.'])
   await findProjects(layout, project)
   const root = resolve(out)
-  const snapshot = await prepare(layout, root, selection, isSet('resume'))
+  const keyring = await readKeyring(texts('identity'), input, print)
+  const selection = { ...wish, identities: keyring?.digest }
+  const snapshot = await findSnapshot(layout, root, selection, isSet('resume'))
+  const arrivals = await readArrivals(layout, project, snapshot)
+  await requireKey(arrivals, project, new Vault(layout.responsesOf(project), keyring))
+  await prepare(root)
   const keepSnapshot = async (taken: Snapshot) => {
     if (snapshot !== undefined) return
     await createWhole(join(root, STATE), `${JSON.stringify({ ...selection, snapshot: taken })}\n`)
@@ -40,10 +51,11 @@ export async function exportDataset(args: readonly string[], { print, note, show
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
   const progress = new Progress(showProgress, () => count)
   try {
-    const { sessions, incomplete, unassigned, files, unreadableReceipts } = await exportProject({ layout, selection, root, snapshot, keepSnapshot, count })
+    const { sessions, incomplete, unassigned, files, unreadableReceipts, locked } = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
     progress.end()
     note({ sessions, files })
     warnOfReceipts(project, unreadableReceipts, print)
+    if (locked > 0) print(`WARNING: ${formatCount(locked, 'encrypted file')} of ${project} could be opened with none of the identities. incomplete/reasons.csv names what is set aside for it; an export with the right identity has it.`)
     print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
     return 0
   } catch (error) {
@@ -54,24 +66,50 @@ export async function exportDataset(args: readonly string[], { print, note, show
   }
 }
 
-/** Makes the directory; gives what an interrupted export into it had taken. */
-async function prepare(layout: Layout, root: string, selection: Selection, isResumed: boolean): Promise<Snapshot | undefined> {
-  if (await isWithin(root, layout.basedir)) throw new ConfigError([`${root} is in the base directory, where nothing may be changed. Choose another one.`])
-  await makeRoot(root)
-  const entries = await readdir(root)
-  if (entries.length === 0) return undefined
-  const state = entries.includes(STATE) ? parseState(await readFile(join(root, STATE), 'utf8')) : undefined
-  if (state === undefined && entries.every((name) => name === STATE)) {
-    await remove(join(root, STATE)) // all that is left of an export that was cut as it began
-    return undefined
+/** An encrypted project takes a key, and one that opens something: else all of it would be set aside. */
+async function requireKey({ submissions }: Arrivals, project: string, vault: Vault): Promise<void> {
+  const sealed = submissions.flatMap(({ files }) => files).filter((file) => file.sealed !== undefined && file.field !== undefined)
+  if (sealed.length === 0) return
+  const [first] = sealed
+  if (first !== undefined && !vault.mayRead(first)) {
+    throw new ConfigError([`${formatCount(sealed.length, 'file')} of ${project} ${sealed.length === 1 ? 'is' : 'are'} encrypted: give the key that opens them with --identity FILE, on the machine where that key is kept, or with --identity - on standard input.`])
   }
+  for (const file of sealed) if (await vault.opens(file)) return
+  throw new ConfigError([`No identity that was given opens an encrypted file of ${project}: all ${sealed.length} were encrypted to other keys. Nothing was written.`])
+}
+
+/** Gives what an interrupted export into a directory had taken. */
+async function findSnapshot(layout: Layout, root: string, selection: Selected, isResumed: boolean): Promise<Snapshot | undefined> {
+  if (await isWithin(root, layout.basedir)) throw new ConfigError([`${root} is in the base directory, where nothing may be changed. Choose another one.`])
+  const entries = await listNames(root)
+  const state = entries.includes(STATE) ? parseState(await readFile(join(root, STATE), 'utf8')) : undefined
+  if (state === undefined && entries.every((name) => name === STATE)) return undefined
   if (state === undefined) throw new ConfigError([`${root} is not empty, and no export has begun in it. Choose another one.`])
   if (!isResumed) throw new ConfigError([`${root} has an export already. Add --resume to complete it, or choose another one for what has arrived since.`])
-  const { project, since, participant, snapshot } = state
+  const { project, since, participant, identities, snapshot } = state
   if (project !== selection.project || since !== selection.since || participant !== selection.participant) {
     throw new ConfigError([`${root} has an export of another project or selection. Choose another one.`])
   }
+  if (identities !== selection.identities) throw new ConfigError([`${root} has an export that was made with other identities. Give the same ones, or choose another directory.`])
   return snapshot
+}
+
+/** Makes the directory, empty but for an export that is completed. */
+async function prepare(root: string): Promise<void> {
+  await makeRoot(root)
+  const entries = await readdir(root)
+  if (entries.includes(STATE) && entries.length === 1 && parseState(await readFile(join(root, STATE), 'utf8')) === undefined) {
+    await remove(join(root, STATE)) // all that is left of an export that was cut as it began
+  }
+}
+
+async function listNames(root: string): Promise<string[]> {
+  try {
+    return await readdir(root)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [] // it is made later, or cannot be
+    throw error
+  }
 }
 
 async function makeRoot(root: string): Promise<void> {
@@ -86,9 +124,9 @@ async function makeRoot(root: string): Promise<void> {
 }
 
 // Written by this same command and synced whole before anything else: what parses is complete.
-function parseState(text: string): (Selection & { snapshot: Snapshot }) | undefined {
+function parseState(text: string): (Selected & { snapshot: Snapshot }) | undefined {
   try {
-    return JSON.parse(text) as Selection & { snapshot: Snapshot }
+    return JSON.parse(text) as Selected & { snapshot: Snapshot }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

@@ -2,6 +2,7 @@ import { verifyTrail } from '../dataset/trail-verification.ts'
 import { isBroken, startCount, verifyProject, type Finding, type Verified } from '../dataset/verification.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
+import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import type { Output } from './output.ts'
 import { Progress } from './progress.ts'
 import { formatBytes, formatCount } from './units.ts'
@@ -10,24 +11,28 @@ import { formatBytes, formatCount } from './units.ts'
  * Holds every receipt against the disk, and the record of access against itself, in a base directory or a copy of one.
  * @returns the exit code: 0 only if everything that was promised or recorded is there, unchanged
  */
-export async function verify(args: readonly string[], { print, note, showProgress, environment }: Output): Promise<number> {
-  const { layout, positionals } = readArguments(args, environment, { flags: {}, names: ['[project]'] })
+export async function verify(args: readonly string[], { print, note, showProgress, input, environment }: Output): Promise<number> {
+  const { layout, positionals, texts } = readArguments(args, environment, { flags: IDENTITY_FLAG, names: ['[project]'] })
+  const keyring = await readKeyring(texts('identity'), input, print)
   let broken = 0
+  let unopened = 0
   for (const project of await findProjects(layout, positionals[0])) {
     const count = startCount()
     const progress = new Progress(showProgress, () => ({ files: count.files, bytes: count.bytes, ofFiles: count.promisedFiles, ofBytes: count.promisedBytes }))
     const findings: Finding[] = []
     try {
-      await verifyProject(layout, project, count, (finding) => findings.push(finding))
+      await verifyProject(layout, project, count, (finding) => findings.push(finding), keyring)
     } finally {
       progress.end()
     }
     for (const finding of findings) print(formatFinding(finding))
     print(formatSummary(project, count, findings))
     broken += findings.filter(isBroken).length
+    unopened += count.encrypted - count.opened
   }
   broken += await tellTrail(layout, print)
   note({ broken })
+  if (keyring === undefined && unopened > 0) print(`${formatCount(unopened, 'encrypted file')} held against the receipts as stored. Whether a key opens them only verify --identity FILE tells.`)
   print(broken === 0 ? 'ok: everything that was promised is there' : `FAILED: ${formatCount(broken, 'broken promise')}, see above`)
   return broken === 0 ? 0 : 1
 }
@@ -51,6 +56,7 @@ function formatSummary(project: string, count: Verified, findings: readonly Find
   const unnamed = findings.filter((finding) => finding.type === 'no receipt').length
   return [
     `${project}: ${formatCount(count.receipts, 'receipt')}, ${formatCount(count.files, 'file')}, ${formatBytes(count.bytes)} read`,
+    ...(count.opened === 0 ? [] : [`${formatCount(count.opened, 'encrypted file')} opened`]),
     ...(unnamed === 0 ? [] : [`${formatCount(unnamed, 'file')} without a receipt`]),
     broken === 0 ? 'nothing missing or changed' : formatCount(broken, 'broken promise'),
   ].join('; ')

@@ -3,11 +3,13 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
-import type { Receipt } from '../store/receipt.ts'
+import type { Receipt, ReceiptFile } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
+import { measureSealed } from './keyring.ts'
 import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
+import { isOfReceipt, isSealedName, sealedOf, withoutSeal, type Sealed } from './sealed-file.ts'
 import { parseUploadName } from './upload-name.ts'
 
 const ARRIVING_MS = 60_000
@@ -23,9 +25,12 @@ export interface StoredFile {
   readonly storedAs: string
   /** The form's field; undefined where no receipt names the file. */
   readonly field: string | undefined
+  /** Its length as it was sent. */
   readonly bytes: number
-  /** Undefined where no receipt names the file. */
+  /** Of what was sent; undefined where no receipt names the file, or it is stored encrypted. */
   readonly sha256: string | undefined
+  /** Undefined where it is stored as it was sent. */
+  readonly sealed: Sealed | undefined
 }
 
 /** One accepted form, with the files that were stored for it. */
@@ -72,7 +77,7 @@ export interface Arrivals {
 
 /**
  * Reads the receipts of a project, and finds the files that no receipt names, as the seed server stored them. Takes a
- * few hundred bytes of memory for each submission, and never opens a stored file.
+ * few hundred bytes of memory for each submission, and opens no stored file but encrypted ones without a receipt.
  * @param snapshot the moment to read, where it is not now
  */
 export async function readArrivals(layout: Layout, project: string, snapshot?: Snapshot): Promise<Arrivals> {
@@ -80,7 +85,7 @@ export async function readArrivals(layout: Layout, project: string, snapshot?: S
   const { receipts, unreadable } = await readReceipts(layout, project, extents)
   const stored = await listDirectory(layout.responsesOf(project)) // after the receipts: what they name is there by now
   const isThere = new Set(stored.files)
-  const named = new Set(receipts.flatMap((receipt) => receipt.files.map((file) => file.stored_as)))
+  const named = new Set(receipts.flatMap((receipt) => [...receipt.files, ...receipt.further].map((file) => file.storedAs)))
   const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files: stored.files }))
   const withoutReceipt = await readUnnamed(layout, project, unnamed)
   const submissions = [...fromReceipts(receipts, isThere), ...withoutReceipt.submissions]
@@ -94,6 +99,25 @@ export async function readArrivals(layout: Layout, project: string, snapshot?: S
   }
 }
 
+/** What is kept of a receipt: of the entries of zips, which may be many, their number. */
+interface KeptReceipt extends Pick<Receipt, 'id' | 'received_at' | 'token_sha256' | 'participant' | 'repeats'> {
+  readonly files: readonly StoredFile[]
+  /** Where what else stands in a receipt is in a file. */
+  readonly further: readonly StoredFile[]
+}
+
+function keep(receipt: Receipt): KeptReceipt {
+  const [files, further] = [receipt.files.filter((file) => !isOfReceipt(file)), receipt.files.filter(isOfReceipt)]
+  return { ...receipt, files: files.map(toStoredFile), further: further.map(toStoredFile) }
+}
+
+/** Gives what a receipt says of a file. */
+export function toStoredFile(file: ReceiptFile): StoredFile {
+  const { name, stored_as: storedAs, field, plain } = file
+  if (plain === undefined) return { name, storedAs, field, bytes: file.bytes, sha256: file.sha256, sealed: undefined }
+  return { name, storedAs, field, bytes: plain.bytes, sha256: undefined, sealed: sealedOf(file) }
+}
+
 async function measureReceipts(layout: Layout, project: string): Promise<Record<string, number>> {
   const directory = layout.receiptsOf(project)
   const names = (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson'))
@@ -104,12 +128,12 @@ async function readReceipts(
   layout: Layout,
   project: string,
   extents: Readonly<Record<string, number>>,
-): Promise<{ receipts: Receipt[]; unreadable: string[] }> {
-  const receipts: Receipt[] = []
+): Promise<{ receipts: KeptReceipt[]; unreadable: string[] }> {
+  const receipts: KeptReceipt[] = []
   const unreadable: string[] = []
   for (const [name, to] of Object.entries(extents)) {
     for await (const { receipt, number, isTorn } of readReceiptLines(join(layout.receiptsOf(project), name), { to })) {
-      if (receipt?.project === project) receipts.push(receipt)
+      if (receipt?.project === project) receipts.push(keep(receipt))
       else if (!isTorn) unreadable.push(`receipts/${project}/${name}, line ${number}`)
     }
   }
@@ -139,10 +163,10 @@ function isArriving(storedAs: string): boolean {
   return receivedAt !== undefined && Math.abs(Date.now() - Date.parse(receivedAt)) < ARRIVING_MS
 }
 
-function findLost(receipts: readonly Receipt[], isThere: ReadonlySet<string>): LostFile[] {
+function findLost(receipts: readonly KeptReceipt[], isThere: ReadonlySet<string>): LostFile[] {
   const lost = new Map<string, LostFile>()
-  for (const { participant, files } of receipts) {
-    for (const { name, stored_as: storedAs } of files) {
+  for (const { participant, files, further } of receipts) {
+    for (const { name, storedAs } of [...files, ...further]) {
       if (isThere.has(storedAs) || lost.has(storedAs)) continue
       lost.set(storedAs, { storedAs, participant: claim([participant, parseUploadName(name)?.uid])[0] })
     }
@@ -150,7 +174,7 @@ function findLost(receipts: readonly Receipt[], isThere: ReadonlySet<string>): L
   return [...lost.values()]
 }
 
-function fromReceipts(receipts: readonly Receipt[], isThere: ReadonlySet<string>): Submission[] {
+function fromReceipts(receipts: readonly KeptReceipt[], isThere: ReadonlySet<string>): Submission[] {
   const repeated = new Set(receipts.flatMap(({ repeats }) => repeats ?? []))
   const firsts = new Map(receipts.filter(({ id }) => repeated.has(id)).map((receipt) => [receipt.id, receipt]))
   return receipts.map((receipt) => {
@@ -160,15 +184,10 @@ function fromReceipts(receipts: readonly Receipt[], isThere: ReadonlySet<string>
       receivedAt: receipt.received_at,
       tokenSha256: receipt.token_sha256,
       participant: receipt.participant,
-      files: filesOf(receipt, isThere),
-      repeats: isOfAnother ? filesOf(first, isThere) : NONE,
+      files: receipt.files.filter(({ storedAs }) => isThere.has(storedAs)),
+      repeats: isOfAnother ? first.files.filter(({ storedAs }) => isThere.has(storedAs)) : NONE,
     }
   })
-}
-
-function filesOf(receipt: Receipt, isThere: ReadonlySet<string>): StoredFile[] {
-  const files = receipt.files.filter((file) => isThere.has(file.stored_as))
-  return files.map(({ name, stored_as, field, bytes, sha256 }) => ({ name, storedAs: stored_as, field, bytes, sha256 }))
 }
 
 // The files of one submission share a stamp.
@@ -176,12 +195,15 @@ async function readUnnamed(layout: Layout, project: string, unnamed: readonly st
   const byMoment = new Map<string, StoredFile[]>()
   const vanished: string[] = []
   await forEachBounded(unnamed, AT_ONCE, async (storedAs) => {
-    const found = await findStats(join(layout.responsesOf(project), storedAs))
+    const path = join(layout.responsesOf(project), storedAs)
+    const found = await findStats(path)
     if (found === undefined) return void vanished.push(storedAs)
-    const { receivedAt = found.mtime.toISOString(), name } = parseStoredName(storedAs)
+    const plainBytes = isSealedName(storedAs) ? await measureSealed(path) : undefined
+    const sealed = plainBytes === undefined ? undefined : { zip: undefined }
+    const { receivedAt = found.mtime.toISOString(), name } = parseStoredName(sealed === undefined ? storedAs : withoutSeal(storedAs))
     const files = byMoment.get(receivedAt) ?? []
     byMoment.set(receivedAt, files)
-    files.push({ name, storedAs, field: undefined, bytes: found.size, sha256: undefined })
+    files.push({ name, storedAs, field: undefined, bytes: plainBytes ?? found.size, sha256: undefined, sealed })
   })
   const submissions = [...byMoment].map(([receivedAt, files]) => ({
     receivedAt,

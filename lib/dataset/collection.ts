@@ -1,49 +1,74 @@
-import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
-import { readArrivals, type Arrivals, type Snapshot } from './arrivals.ts'
+import { readArrivals, type Arrivals } from './arrivals.ts'
 import { forEachBounded } from './bounded.ts'
+import { digestCopies } from './copies.ts'
 import { inspectUpload, type Inspected } from './inspection.ts'
+import type { Keyring } from './keyring.ts'
+import { groupSealed, senderOf } from './sealed-session.ts'
+import type { SealedUpload } from './sealed-upload.ts'
+import type { SessionState } from './session-state.ts'
 import { groupSessions, type Session } from './session.ts'
-import { sortArrivals, type Arrival } from './upload.ts'
+import { sortArrivals, type Arrival, type Upload } from './upload.ts'
+import { Vault } from './vault.ts'
 
 const AT_ONCE = 16
 
 /** All that has arrived in a project, put in order. */
 export interface Collection {
   readonly project: string
-  /** Where its files are stored. */
-  readonly directory: string
+  readonly vault: Vault
   readonly arrivals: Arrivals
   readonly sessions: readonly Session[]
+  /** What is encrypted, and was not looked into for want of a key. */
+  readonly sealed: readonly SessionState[]
   readonly messages: readonly Arrival[]
   readonly foreign: readonly Arrival[]
   readonly repeats: number
 }
 
+interface CollectOptions {
+  readonly arrivals?: Arrivals
+  readonly keyring?: Keyring | undefined
+  readonly isThorough?: boolean
+  readonly count?: ((done: number, of: number) => void) | undefined
+}
+
 /**
  * Puts what has arrived in a project in order. Of each upload only the ends, the directory and the answers are read: it
  * takes as long for large recordings as for small ones.
+ * @param arrivals what has arrived, where that is not to be read now
+ * @param keyring what opens encrypted files; without it they are known by their receipts alone
  * @param isThorough whether recordings are read too, where slices came more than once and there is a choice
  * @param count is told how many uploads there are and how many were looked at
  */
 export async function collect(
   layout: Layout,
   project: string,
-  { snapshot, isThorough, count }: { snapshot?: Snapshot | undefined; isThorough?: boolean; count?: ((done: number, of: number) => void) | undefined } = {},
+  { arrivals, keyring, isThorough, count }: CollectOptions = {},
 ): Promise<Collection> {
-  const arrivals = await readArrivals(layout, project, snapshot)
-  const { uploads, messages, foreign, repeats } = sortArrivals(arrivals.submissions)
-  const directory = layout.responsesOf(project)
-  const inspected: Inspected[] = new Array<Inspected>(uploads.length)
+  const arrived = arrivals ?? (await readArrivals(layout, project))
+  const vault = new Vault(layout.responsesOf(project), keyring)
+  const { uploads, messages, foreign, repeats } = sortArrivals(await digestCopies(arrived.submissions, vault))
+  const inspected = new Array<Inspected | SealedUpload>(uploads.length)
   let done = 0
   await forEachBounded(uploads.entries(), AT_ONCE, async ([index, upload]) => {
-    inspected[index] = await inspectUpload(upload, directory, isThorough)
+    inspected[index] = await inspectUpload(upload, vault, isThorough)
     count?.(++done, uploads.length)
   })
-  return { project, directory, arrivals, sessions: groupSessions(inspected), messages, foreign, repeats }
+  const sealed = inspected.filter((each) => each.type === 'sealed')
+  const looked = inspected.filter((each) => each.type !== 'sealed')
+  return {
+    project,
+    vault,
+    arrivals: arrived,
+    sessions: groupSessions(looked, sendersOf(sealed)),
+    sealed: groupSealed(sealed, sendersOf(looked)),
+    messages,
+    foreign,
+    repeats,
+  }
 }
 
-/** The path of a stored file. */
-export function pathOf({ directory }: Pick<Collection, 'directory'>, arrival: Arrival): string {
-  return join(directory, arrival.file.storedAs)
+function sendersOf(uploads: readonly { readonly upload: Upload }[]): Set<string> {
+  return new Set(uploads.map(({ upload }) => senderOf(upload)))
 }

@@ -1,10 +1,13 @@
+import { ArchiveError } from '../archive/archive-error.ts'
 import type { Layout } from '../store/layout.ts'
-import type { Snapshot } from './arrivals.ts'
-import { collect, pathOf, type Collection } from './collection.ts'
+import type { Arrivals, Snapshot } from './arrivals.ts'
+import { collect, type Collection } from './collection.ts'
 import { EXPORT_NOTE } from './export-note.ts'
 import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
-import { ExportTree } from './export-tree.ts'
+import { ExportTree, type Written } from './export-tree.ts'
 import { findingsOf } from './inspection.ts'
+import type { Keyring } from './keyring.ts'
+import { AS_STORED, titleOf } from './sealed-file.ts'
 import { Segments, toSegment } from './segment.ts'
 import { findSender, type Sender } from './sender.ts'
 import { exportSession } from './session-export.ts'
@@ -37,24 +40,27 @@ export interface Exported {
   readonly files: number
   /** Lines of receipts files that cannot be read. */
   readonly unreadableReceipts: number
+  /** Encrypted files that none of the identities opens. */
+  readonly locked: number
 }
 
 /**
- * Writes a project's data as a dataset. Changes nothing in the base directory; run again with the same snapshot it
- * writes the same, and keeps what is there. Throws an `ExportError` where a file is there that differs.
+ * Writes a project's data as a dataset. Changes nothing in the base directory; run again with the arrivals of the same
+ * snapshot it writes the same, and keeps what is there. Throws an `ExportError` where a file is there that differs.
  * @param keepSnapshot is told what is taken before anything is written
  */
 export async function exportProject(parts: {
   layout: Layout
   selection: Selection
   root: string
-  snapshot: Snapshot | undefined
+  arrivals: Arrivals
+  keyring: Keyring
   keepSnapshot: (snapshot: Snapshot) => Promise<void>
   count: ExportCount
 }): Promise<Exported> {
-  const { layout, selection, count } = parts
-  const collection = await collect(layout, selection.project, { snapshot: parts.snapshot, isThorough: true })
-  await parts.keepSnapshot(collection.arrivals.snapshot)
+  const { layout, selection, arrivals, keyring, count } = parts
+  const collection = await collect(layout, selection.project, { arrivals, keyring, isThorough: true })
+  await parts.keepSnapshot(arrivals.snapshot)
   const onBytes = (bytes: number) => {
     count.bytes += bytes
   }
@@ -75,7 +81,7 @@ export async function exportProject(parts: {
     delete written.sums // it cannot hold its own
     await sums.finish()
     await tree.settle()
-    return { ...exported, files: count.files, unreadableReceipts: collection.arrivals.unreadable.length }
+    return { ...exported, files: count.files, unreadableReceipts: arrivals.unreadable.length, locked: keyring.lockedFiles }
   } finally {
     await closeTables(tables)
     await sums.close()
@@ -103,7 +109,7 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   const names = { participants, sessions: new Segments(collection.sessions.map(({ id }) => id)) }
   let incomplete = 0
   for (const session of sessions) {
-    if (!(await exportSession({ tree, tables, ...names, directory: collection.directory }, session))) incomplete++
+    if (!(await exportSession({ tree, tables, ...names, vault: collection.vault }, session))) incomplete++
   }
   for (const [arrival, sender] of senders) {
     if (!isSelected(selection, arrival.submission.receivedAt, sender.participant)) continue
@@ -139,25 +145,42 @@ function estimate({ collection, count }: Work, sessions: readonly Session[]): vo
 // Whose each JSON submission is, as its token or its answers say.
 async function findSenders(collection: Collection): Promise<Map<Arrival, Sender>> {
   const senders = new Map<Arrival, Sender>()
-  for (const arrival of collection.messages) senders.set(arrival, await findSender(collection, arrival))
+  for (const arrival of collection.messages) senders.set(arrival, await findSender(collection.vault, arrival))
   return senders
 }
 
-async function writeMessages({ collection, tree, tables }: Work, arrival: Arrival, { participant, conflict }: Sender, participants: Segments): Promise<void> {
-  const { storedAs } = arrival.file
+async function writeMessages(work: Work, arrival: Arrival, { participant, conflict }: Sender, participants: Segments): Promise<void> {
+  const { tables } = work
+  const storedAs = titleOf(arrival.file)
   const folder = participant === undefined ? 'unassigned/messages' : `messages/${participants.of(participant)}`
-  const written = await tree.write(`${folder}/${toSegment(storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
+  const written = await writeSent(work, arrival, folder)
+  if (written === undefined) return
   if (conflict !== undefined) await tables.unassigned.add({ file: written.path, reason: `It is in doubt whose answers these are: ${conflict}`, participant, source: storedAs })
   if (participant !== undefined) return
   await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: storedAs })
 }
 
-async function writeForeign({ collection, selection, tree, tables }: Work, arrival: Arrival): Promise<void> {
+async function writeForeign(work: Work, arrival: Arrival): Promise<void> {
+  const { selection, tables } = work
   const { submission, file } = arrival
   if (!isSelected(selection, submission.receivedAt, submission.participant?.trim())) return
-  const written = await tree.write(`unassigned/files/${toSegment(file.storedAs)}`, readRanges([{ path: pathOf(collection, arrival) }]))
+  const written = await writeSent(work, arrival, 'unassigned/files')
+  if (written === undefined) return
   const reason = 'Its name is not that of an upload of the web app.'
-  await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
+  await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: titleOf(file) })
+}
+
+/** Writes a file as it was sent. Where it is encrypted and cannot be opened it is set aside as it is stored, and nothing is given. */
+async function writeSent({ collection: { vault }, tree, tables }: Work, { file, submission }: Arrival, folder: string): Promise<Written | undefined> {
+  try {
+    return await tree.write(`${folder}/${toSegment(titleOf(file))}`, readRanges([vault.rangeOf(file)]))
+  } catch (error) {
+    if (!(error instanceof ArchiveError) || file.sealed === undefined) throw error
+    const written = await tree.write(`incomplete/encrypted/${toSegment(file.storedAs)}`, readRanges([vault.storedRangeOf(file)]))
+    const reason = `${error.reason} ${AS_STORED}`
+    await tables.incomplete.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
+    return undefined
+  }
 }
 
 // Of any selection: nobody knows whose files they named.

@@ -1,15 +1,16 @@
-import { ArchiveError } from '../archive/archive-error.ts'
-import type { ByteSource } from '../archive/source.ts'
+import { AlteredError, ArchiveError } from '../archive/archive-error.ts'
+import type { ByteSource, Slice as Range } from '../archive/source.ts'
 import { readEnd } from '../archive/zip-end.ts'
 import type { ZipEntry } from '../archive/zip-entry.ts'
 import { systemCode } from '../errors.ts'
+import { describeMissing, findGaps, whatFollows } from './gaps.ts'
+import { inspectSealed, type SealedUpload } from './sealed-upload.ts'
 import { splitBySession, type Share } from './share.ts'
 import { chooseSlices, type Tried } from './slice-choice.ts'
-import { countDamaged, rangesOf, skipFront, withSource } from './upload-archive.ts'
+import { countDamaged, skipFront, withSource } from './upload-archive.ts'
 import { baseName, isIdentifier, isUnusable, namesFile, withUploadContent } from './upload-content.ts'
-import type { Slice, Upload } from './upload.ts'
-
-const MOST_GAPS = 20 // of missing slices that are spelled out
+import type { Upload } from './upload.ts'
+import type { Vault } from './vault.ts'
 
 /** An upload with what its zip says: whole, or why it is not. */
 export type Inspected = { readonly upload: Upload } & (
@@ -73,26 +74,39 @@ export function findingsOf(inspected: Inspected): Findings | undefined {
 /**
  * Looks into an upload. Its zip ends with the record from which the length of the whole follows; with it, which slices are
  * missing, and whether the first begins with bytes of another upload. Reads the end, the directory and the answers alone;
- * where slices came more than once it takes those that make the upload whole.
- * @param directory where the slices are stored
+ * where slices came more than once it takes those that make the upload whole. Of one that is encrypted, and for which
+ * there is no key, it gives what is known without one.
  * @param isThorough whether recordings are read too, where there is a choice of slices
  */
-export async function inspectUpload(upload: Upload, directory: string, isThorough = false): Promise<Inspected> {
+export async function inspectUpload(upload: Upload, vault: Vault, isThorough = false): Promise<Inspected | SealedUpload> {
+  if (!upload.slices.every(({ file }) => vault.mayRead(file))) return inspectUnread(upload, vault)
   const hasChoice = new Set([...upload.slices, ...upload.others, ...upload.repeats].map(({ file }) => file.storedAs)).size > upload.slices.length
-  return chooseSlices(upload, directory, async (chosen): Promise<Tried<Inspected>> => {
-    const result = await inspectSlices(chosen, directory)
+  return chooseSlices(upload, vault, async (chosen): Promise<Tried<Inspected>> => {
+    const result = await inspectSlices(chosen, vault)
     if (result.type !== 'whole') return { result, flaws: Number.POSITIVE_INFINITY }
-    const damaged = isThorough && hasChoice ? await countDamaged(rangesOf(chosen.slices, result.leftoverBytes, directory)) : 0
+    const damaged = isThorough && hasChoice ? await countDamaged(vault.rangesOf(chosen.slices, result.leftoverBytes)) : 0
     const unusable = [result.findings, ...result.further].reduce((sum, each) => sum + each.unusable.length, 0)
     return { result, flaws: unusable + damaged + (result.leftoverBytes > 0 ? 0.5 : 0) }
   })
 }
 
-async function inspectSlices(upload: Upload, directory: string): Promise<Inspected> {
+// Without a key: of the slices that are not encrypted the last ones may be read.
+async function inspectUnread(upload: Upload, vault: Vault): Promise<SealedUpload> {
+  return inspectSealed(upload, async (tail) => {
+    try {
+      return await withSource(vault.rangesOf(tail), findEnd)
+    } catch (error) {
+      if (error instanceof ArchiveError || systemCode(error) === 'ENOENT') return undefined
+      throw error
+    }
+  })
+}
+
+async function inspectSlices(upload: Upload, vault: Vault): Promise<Inspected> {
   try {
-    const gaps = gapsIn(upload.slices)
-    if (gaps.length > 0) return await describeGaps(upload, gaps, directory)
-    return await withSource(rangesOf(upload.slices, 0, directory), (source) => inspect(upload, source))
+    const gaps = findGaps(upload.slices)
+    if (gaps.length > 0) return await describeGaps(upload, gaps, vault)
+    return await withSource(vault.rangesOf(upload.slices), (source) => inspect(upload, source))
   } catch (error) {
     if (error instanceof ArchiveError) return { upload, type: 'broken', reason: error.reason }
     if (systemCode(error) === 'ENOENT') return { upload, type: 'broken', reason: 'A part of it is gone from the disk.' }
@@ -100,30 +114,26 @@ async function inspectSlices(upload: Upload, directory: string): Promise<Inspect
   }
 }
 
-function gapsIn(slices: readonly Slice[]): string[] {
-  const gaps: string[] = []
-  let expected = 0
-  for (const { number } of slices) {
-    if (number - expected === 1) gaps.push(String(expected))
-    else if (number > expected) gaps.push(`${expected}-${number - 1}`)
-    expected = number + 1
-  }
-  return gaps.length > MOST_GAPS ? [...gaps.slice(0, MOST_GAPS), '…'] : gaps
+// The record at the end may begin in the last slice but one: it is 22 bytes long, and more with a comment (APPNOTE 4.3.16).
+async function describeGaps(upload: Upload, gaps: readonly string[], vault: Vault): Promise<Inspected> {
+  const mayEnd = await mayBeEnd(vault.rangesOf(upload.slices.slice(-2)))
+  return { upload, type: 'incomplete', missing: describeMissing(mayEnd ? gaps : [...gaps, whatFollows(upload.slices)]) }
 }
 
-// The record at the end may begin in the last slice but one: it is 22 bytes long, and more with a comment (APPNOTE 4.3.16).
-async function describeGaps(upload: Upload, gaps: readonly string[], directory: string): Promise<Inspected> {
-  const isEnd = await withSource(rangesOf(upload.slices.slice(-2), 0, directory), async (source) => (await findEnd(source)) !== undefined)
-  const all = isEnd ? gaps : [...gaps, whatFollows(upload.slices)]
-  const isOne = all.length === 1 && /^\d+$/.test(all[0] ?? '')
-  return { upload, type: 'incomplete', missing: `slice${isOne ? '' : 's'} ${all.join(', ')}` }
+async function mayBeEnd(ranges: readonly Range[]): Promise<boolean> {
+  try {
+    return await withSource(ranges, async (source) => (await findEnd(source)) !== undefined)
+  } catch (error) {
+    if (error instanceof ArchiveError) return true // it cannot be decrypted
+    throw error
+  }
 }
 
 async function inspect(upload: Upload, source: ByteSource): Promise<Inspected> {
   const end = await findEnd(source)
   if (end === undefined) {
     const isCut = upload.isSliced && upload.slices.every(({ file }) => file.bytes === upload.slices[0]?.file.bytes)
-    if (isCut) return { upload, type: 'incomplete', missing: `slices ${whatFollows(upload.slices)}` }
+    if (isCut) return { upload, type: 'incomplete', missing: describeMissing([whatFollows(upload.slices)]) }
     return { upload, type: 'broken', reason: 'It does not end as a zip does.' }
   }
   const leftoverBytes = source.bytes - end.totalBytes
@@ -133,15 +143,11 @@ async function inspect(upload: Upload, source: ByteSource): Promise<Inspected> {
   return { upload, type: 'whole', leftoverBytes, findings: first, further }
 }
 
-function whatFollows(slices: readonly Slice[]): string {
-  return `${(slices.at(-1)?.number ?? -1) + 1} and what follows`
-}
-
 async function findEnd(source: ByteSource): Promise<{ totalBytes: number } | undefined> {
   try {
     return await readEnd(source)
   } catch (error) {
-    if (error instanceof ArchiveError) return undefined
+    if (error instanceof ArchiveError && !(error instanceof AlteredError)) return undefined
     throw error
   }
 }

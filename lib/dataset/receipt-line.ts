@@ -1,6 +1,6 @@
 import { readChain, type ChainLine, type Extent } from '../chain/chain-lines.ts'
 import { isProject } from '../project.ts'
-import type { Receipt, ReceiptFile } from '../store/receipt.ts'
+import type { Receipt, ReceiptFile, ReceiptPlain } from '../store/receipt.ts'
 
 const SHA256 = /^[0-9a-f]{64}$/
 
@@ -39,8 +39,23 @@ function parseReceipt(value: unknown): Receipt | undefined {
 
 function isReceiptFile(value: unknown): value is ReceiptFile {
   if (typeof value !== 'object' || value === null) return false
-  const { field, name, stored_as: storedAs, bytes, sha256 } = value as Record<string, unknown>
+  const { field, name, stored_as: storedAs, bytes, sha256, plain } = value as Record<string, unknown>
+  if (plain !== undefined && !isPlain(plain)) return false
   if (typeof field !== 'string' || typeof name !== 'string' || typeof storedAs !== 'string') return false
   if (!Number.isSafeInteger(bytes) || typeof sha256 !== 'string' || !SHA256.test(sha256)) return false
   return storedAs !== '' && !/^\.\.?$|[/\0]/.test(storedAs) // it becomes a path
+}
+
+function isPlain(value: unknown): value is ReceiptPlain {
+  if (typeof value !== 'object' || value === null) return false
+  const { bytes, zip } = value as Record<string, unknown>
+  if (!isCount(bytes)) return false
+  if (zip === undefined) return true
+  if (typeof zip !== 'object' || zip === null) return false
+  const { bytes: zipBytes, entries } = zip as Record<string, unknown>
+  return isCount(zipBytes) && Array.isArray(entries) && entries.every((entry) => typeof entry === 'string' && SHA256.test(entry))
+}
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }

@@ -6,17 +6,18 @@ import { readEnd } from '../archive/zip-end.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import type { Receipt } from '../store/receipt.ts'
-import type { Submission } from './arrivals.ts'
+import { toStoredFile, type Submission } from './arrivals.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
-import { rangesOf } from './upload-archive.ts'
-import { sortArrivals, type Upload } from './upload.ts'
+import { sortArrivals, type Slice, type Upload } from './upload.ts'
+import { Vault } from './vault.ts'
 
 const HOUR_MS = 3_600_000
 const WINDOW_MS = 24 * HOUR_MS
 const TAIL_BYTES = 8 * 1024 * 1024 // of each receipts file
 const MOST_FILES = 16 // the newest
 const MOST_READ = 500 // uploads whose end is read
+const SLICE_BYTES = 10_000_000 // of the web app
 
 /**
  * Finds uploads of the last day whose slices have not all arrived, an hour after the last one that has. The work is
@@ -31,10 +32,11 @@ export async function findIncompleteUploads(layout: Layout, project: string, now
     // What arrived at the edge of what was read may have had slices before it.
     return upload.isSliced && first > sinceMs + HOUR_MS && last < nowMs - HOUR_MS
   })
+  const vault = new Vault(layout.responsesOf(project), undefined)
   const found: string[] = []
   let read = 0
   for (const upload of settled) {
-    const isIncomplete = hasGap(upload) || (mayBeCut(upload) && read++ < MOST_READ && !(await hasEnd(upload, layout.responsesOf(project))))
+    const isIncomplete = hasGap(upload) || (mayBeCut(upload) && read++ < MOST_READ && !(await hasEnd(upload, vault)))
     if (isIncomplete) found.push(upload.uuid)
   }
   return found
@@ -61,8 +63,7 @@ async function readRecent(layout: Layout, project: string, nowMs: number): Promi
 }
 
 function fromReceipt({ received_at: receivedAt, token_sha256: tokenSha256, files }: Receipt): Submission {
-  const stored = files.map(({ name, stored_as, field, bytes, sha256 }) => ({ name, storedAs: stored_as, field, bytes, sha256 }))
-  return { receivedAt, tokenSha256, participant: undefined, files: stored, repeats: [] }
+  return { receivedAt, tokenSha256, participant: undefined, files: files.map(toStoredFile), repeats: [] }
 }
 
 function hasGap({ slices }: Upload): boolean {
@@ -75,9 +76,13 @@ function mayBeCut({ slices }: Upload): boolean {
 }
 
 // Without the quick way of a command, which reads small files at once: here others wait.
-async function hasEnd(upload: Upload, directory: string): Promise<boolean> {
+async function hasEnd(upload: Upload, vault: Vault): Promise<boolean> {
+  const [last, before] = [upload.slices.at(-1), upload.slices.at(-2)]
+  if (last === undefined) return false
+  if (last.file.sealed !== undefined) return hasSealedEnd(last, upload)
+  const isSealedBefore = before?.file.sealed !== undefined
   try {
-    const source = await openSlices(rangesOf(upload.slices.slice(-2), 0, directory))
+    const source = await openSlices(vault.rangesOf(upload.slices.slice(isSealedBefore ? -1 : -2)))
     try {
       await readEnd(source)
     } finally {
@@ -85,8 +90,14 @@ async function hasEnd(upload: Upload, directory: string): Promise<boolean> {
     }
     return true
   } catch (error) {
-    if (error instanceof ArchiveError) return false
+    if (error instanceof ArchiveError) return isSealedBefore // it may begin in there
     if (systemCode(error) === 'ENOENT') return true // gone: `verify` tells of it
     throw error
   }
+}
+
+// Where the receipt tells of no end there may be one all the same, with a large directory. Nobody is to be alarmed by that:
+// only of a slice that others follow in the web app it is all but sure.
+function hasSealedEnd({ file }: Slice, { slices }: Upload): boolean {
+  return file.sealed?.zip !== undefined || (slices.length === 1 && file.bytes !== SLICE_BYTES)
 }

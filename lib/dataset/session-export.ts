@@ -1,3 +1,4 @@
+import { ArchiveError } from '../archive/archive-error.ts'
 import { describeConflicts } from './answer-conflict.ts'
 import { lastSegment } from './answers.ts'
 import type { ExportTables } from './export-tables.ts'
@@ -6,13 +7,15 @@ import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
 import { describeUnusable } from './missing.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
+import { titleOf } from './sealed-file.ts'
 import type { Segments } from './segment.ts'
 import type { Session } from './session.ts'
 import { SetAside } from './set-aside.ts'
 import { splitBySession } from './share.ts'
-import { rangesOf, readRanges, withSource } from './upload-archive.ts'
+import { readRanges, withSource } from './upload-archive.ts'
 import { baseName, isUnusable, makeSessionRoom, readUploadContent } from './upload-content.ts'
-import { arrivalsOf } from './upload.ts'
+import { arrivalsOf, type Upload } from './upload.ts'
+import type { Vault } from './vault.ts'
 
 const SOME_UNUSABLE = 'Some of its entries cannot be used; the rows with its name as source tell which.'
 const SEVERAL_SESSIONS = 'It has answers of several sessions, and each session got its own.'
@@ -24,8 +27,7 @@ export interface SessionExportParts {
   /** The names that participants and sessions have in the tree. */
   readonly participants: Segments
   readonly sessions: Segments
-  /** Where the project's files are stored. */
-  readonly directory: string
+  readonly vault: Vault
 }
 
 /**
@@ -39,21 +41,21 @@ export async function exportSession(parts: SessionExportParts, session: Session)
 class SessionExport {
   readonly #tree: ExportTree
   readonly #tables: ExportTables
-  readonly #directory: string
+  readonly #vault: Vault
   readonly #session: Session
   readonly #segment: string
   readonly #owner: string | undefined
   readonly #missing: string[]
   readonly #aside: SetAside
 
-  constructor({ tree, tables, participants, sessions, directory }: SessionExportParts, session: Session) {
+  constructor({ tree, tables, participants, sessions, vault }: SessionExportParts, session: Session) {
     this.#tree = tree
     this.#tables = tables
-    this.#directory = directory
+    this.#vault = vault
     this.#session = session
     this.#segment = sessions.of(session.id)
     this.#owner = session.participant === undefined ? undefined : participants.of(session.participant)
-    this.#aside = new SetAside({ tree, tables, directory, segment: this.#segment, who: this.#who() })
+    this.#aside = new SetAside({ tree, tables, vault, segment: this.#segment, who: this.#who() })
     this.#missing = [...session.missing]
   }
 
@@ -76,7 +78,7 @@ class SessionExport {
       const { upload } = inspected
       if (!isOfOthers(inspected)) await this.#aside.writeOthers(upload)
       if (inspected.type === 'whole') {
-        const ranges = rangesOf(upload.slices, inspected.leftoverBytes, this.#directory)
+        const ranges = this.#vault.rangesOf(upload.slices, inspected.leftoverBytes)
         const shares = splitBySession(await withSource(ranges, (source) => readUploadContent(source, room)))
         const content = shares.find(({ isPart, sessions }) => !isPart || sessions[0] === this.#session.givenId)
         if (content !== undefined) uploads.push({ inspected, ranges, content })
@@ -168,12 +170,28 @@ class SessionExport {
     const suffix = upload.activity === undefined ? '' : `-activity${upload.activity}`
     const name = isFirst ? this.#segment : `${this.#segment}-${upload.uuid}${suffix}`
     const problem = this.#aside.isDamaged(read) ? SOME_UNUSABLE : findingsOf(inspected)?.isPart === true ? SEVERAL_SESSIONS : undefined
-    if (problem === undefined) await this.#tree.write(`archives/${name}.zip`, readRanges(ranges))
-    else await this.#aside.write(`${upload.uuid}${suffix}.zip`, readRanges(ranges), { reason: problem, source: upload.uuid })
+    try {
+      if (problem === undefined) await this.#tree.write(`archives/${name}.zip`, readRanges(ranges))
+      else await this.#aside.write(`${upload.uuid}${suffix}.zip`, readRanges(ranges), { reason: problem, source: upload.uuid })
+      await this.#writeLeftover(inspected)
+    } catch (error) {
+      if (!(error instanceof ArchiveError)) throw error
+      await this.#writeSlices(upload, error.reason)
+    }
+  }
+
+  async #writeLeftover(inspected: Inspected): Promise<void> {
+    const { upload } = inspected
     const leftoverBytes = inspected.type === 'whole' ? inspected.leftoverBytes : 0
     if (leftoverBytes === 0) return
-    const front = readRanges(rangesOf(upload.slices, 0, this.#directory), leftoverBytes)
+    const front = readRanges(this.#vault.rangesOf(upload.slices), leftoverBytes)
     await this.#aside.write(`${upload.uuid}-leftover.bin`, front, { reason: 'These bytes of another upload stood in front of the archive.', source: upload.uuid })
+  }
+
+  // A slice was altered since it was encrypted: what could be read of its entries is in the tree.
+  async #writeSlices(upload: Upload, reason: string): Promise<void> {
+    this.#missing.push(`a part of upload ${upload.uuid}, which cannot be read: ${reason}`)
+    for (const slice of upload.slices) await this.#aside.writeSlice(slice, reason)
   }
 
   async #noteSession(activities: readonly MergedActivity[], recordings: ReadonlyMap<string, ExportedRecording>, conflicts: readonly string[]): Promise<void> {
@@ -186,7 +204,7 @@ class SessionExport {
       activities: activities.length,
       responses: activities.flatMap(({ answers }) => answers.filter(({ item }) => item !== undefined)).length,
       recordings: recordings.size,
-      sources: uploads.flatMap(({ upload }) => arrivalsOf(upload).map(({ file }) => file.storedAs)).join(' '),
+      sources: uploads.flatMap(({ upload }) => arrivalsOf(upload).map(({ file }) => titleOf(file))).join(' '),
       bytes,
       first_arrival: firstAt,
       last_arrival: lastAt,

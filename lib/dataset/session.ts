@@ -3,6 +3,8 @@ import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { findMissing } from './missing.ts'
 import { isMixed, splitByOwner } from './ownership.ts'
 import { claim, decideParticipant } from './participant.ts'
+import { senderOf } from './sealed-session.ts'
+import type { SessionState } from './session-state.ts'
 import { arrivalsOf, sendersOf } from './upload.ts'
 
 const ADOPTED = 'names no session that can be read; it was put here as the only session of its token and uid'
@@ -10,7 +12,7 @@ const SPLIT = 'has answers of several sessions; each session got its own, with t
 const UNSPLIT = 'has answers of several sessions and some that name none; all of them were put here'
 
 /** Everything that one participant sent in one sitting. */
-export interface Session {
+export interface Session extends SessionState {
   /**
    * `wasAttributedTo.@id` of its answers, with `-of-<participant>` where uploads of several participants name it;
    * `upload-<uuid>` for an upload that names no session and fits none.
@@ -20,19 +22,13 @@ export interface Session {
   readonly givenId: string | undefined
   /** The best source of answers first: whole sessions, the last one first, and those that are not of this session alone after them; then activities in the order of their arrival. */
   readonly uploads: readonly Inspected[]
-  readonly participant: string | undefined
-  /** Everybody whom a token, a file name or an answer names. */
-  readonly claimed: readonly string[]
-  readonly conflicts: readonly string[]
-  /** What is not there: slices, recordings that an answer names, the upload at the end. Empty where the session is complete. */
-  readonly missing: readonly string[]
-  readonly bytes: number
-  readonly firstAt: string
-  readonly lastAt: string
 }
 
-/** Puts uploads to their sessions, in the order of the sessions' first arrivals. */
-export function groupSessions(inspected: readonly Inspected[]): Session[] {
+/**
+ * Puts uploads to their sessions, in the order of the sessions' first arrivals.
+ * @param sealedSenders who sent uploads that were not looked into, as `senderOf` names them: what is missing may be in these
+ */
+export function groupSessions(inspected: readonly Inspected[], sealedSenders: ReadonlySet<string> = new Set()): Session[] {
   const given = new Map<string, Inspected[]>()
   const unread: Inspected[] = []
   for (const each of inspected) {
@@ -49,7 +45,8 @@ export function groupSessions(inspected: readonly Inspected[]): Session[] {
     add(groups, id ?? freeId(`upload-${each.upload.uuid}`, groups), each)
   }
   const sessions = [...groups].map(([id, uploads]) => toSession({ id, givenId: givenIds.get(id) }, uploads, adopted))
-  return sessions.toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
+  const told = sessions.map((session) => (session.uploads.some(({ upload }) => sealedSenders.has(senderOf(upload))) ? doubt(session) : session))
+  return told.toSorted((a, b) => compare(a.firstAt, b.firstAt) || compare(a.id, b.id))
 }
 
 function sharesOf(inspected: Inspected): (readonly [string, Inspected])[] {
@@ -118,10 +115,16 @@ function toSession({ id, givenId }: Pick<Session, 'id' | 'givenId'>, unsorted: r
       ...uploads.filter(isMixed).map((each) => `upload ${each.upload.uuid} ${findingsOf(each)?.isPart === true ? SPLIT : UNSPLIT}`),
     ],
     missing: findMissing(uploads),
+    unknown: [],
+    sealed: undefined,
     bytes: arrivals.reduce((sum, { file }) => sum + file.bytes, 0),
     firstAt: moments[0] ?? '',
     lastAt: moments.at(-1) ?? '',
   }
+}
+
+function doubt(session: Session): Session {
+  return { ...session, missing: [], unknown: session.missing.map((each) => `whether an encrypted upload of the same sender has what is missing here: ${each}`) }
 }
 
 function byWorth(a: Inspected, b: Inspected): number {

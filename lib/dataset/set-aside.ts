@@ -1,21 +1,20 @@
-import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import type { ZipEntry } from '../archive/zip.ts'
 import type { ExportTables } from './export-tables.ts'
 import type { ExportTree } from './export-tree.ts'
 import type { Inspected } from './inspection.ts'
 import type { ReadUpload } from './recording-export.ts'
+import { AS_STORED, titleOf } from './sealed-file.ts'
 import { toSegment } from './segment.ts'
-import { readContent } from './stored-content.ts'
 import { readOneEntry, readRanges } from './upload-archive.ts'
 import type { Slice, Upload } from './upload.ts'
+import type { Vault } from './vault.ts'
 
 /** What an export needs to set things of a session aside. */
 export interface SetAsideParts {
   readonly tree: ExportTree
   readonly tables: ExportTables
-  /** Where the project's files are stored. */
-  readonly directory: string
+  readonly vault: Vault
   /** The name of the session in the tree. */
   readonly segment: string
   /** Whose it is, for the table of reasons. */
@@ -38,10 +37,16 @@ export class SetAside {
     await tables.incomplete.add({ ...who, file: file.path, reason, source })
   }
 
-  /** Writes a slice as it was stored. */
+  /** Writes a slice as it was sent; as it is stored where that is encrypted and cannot be opened. */
   async writeSlice({ file }: Slice, reason: string): Promise<void> {
-    const content = readRanges([{ path: join(this.#parts.directory, file.storedAs) }])
-    await this.write(toSegment(file.storedAs), content, { reason, source: file.storedAs })
+    const { vault } = this.#parts
+    try {
+      await this.write(toSegment(titleOf(file)), readRanges([vault.rangeOf(file)]), { reason, source: titleOf(file) })
+    } catch (error) {
+      if (!(error instanceof ArchiveError) || file.sealed === undefined) throw error
+      const reasons = [...new Set([reason, error.reason, AS_STORED])].join(' ')
+      await this.write(toSegment(file.storedAs), readRanges([vault.storedRangeOf(file)]), { reason: reasons, source: file.storedAs })
+    }
   }
 
   /** Writes the slices that are not part of an upload, but for repeats of one that is. */
@@ -82,7 +87,7 @@ export class SetAside {
   async #isRepeat(slice: Slice, { slices }: Upload): Promise<boolean> {
     const first = slices.find(({ number }) => number === slice.number)
     if (first === undefined || first.file.bytes !== slice.file.bytes) return false
-    const [content, firstContent] = await Promise.all([slice, first].map(({ file }) => readContent(join(this.#parts.directory, file.storedAs))))
+    const [content, firstContent] = await Promise.all([slice, first].map(({ file }) => this.#parts.vault.readContent(file)))
     return content?.type === 'file' && firstContent?.type === 'file' && content.sha256 === firstContent.sha256
   }
 }

@@ -1,6 +1,5 @@
-import { join } from 'node:path'
-import { readContent } from './stored-content.ts'
 import type { Slice, Upload } from './upload.ts'
+import type { Vault } from './vault.ts'
 
 const MOST_TRIES = 32 // each may read the whole upload
 
@@ -14,13 +13,13 @@ export interface Tried<Result> {
 /**
  * Chooses among the copies of slices that came more than once: the first that came, unless others make the upload
  * better. A copy may be damaged on the disk, or have bytes of another upload in it.
- * @param directory where the slices are stored
+ * @param vault where the slices are stored
  * @param attempt looks into the upload with a choice of slices; the copies that are not chosen are its `others`
  */
-export async function chooseSlices<Result>(upload: Upload, directory: string, attempt: (upload: Upload) => Promise<Tried<Result>>): Promise<Result> {
+export async function chooseSlices<Result>(upload: Upload, vault: Vault, attempt: (upload: Upload) => Promise<Tried<Result>>): Promise<Result> {
   const first = await attempt(upload)
   if (first.flaws === 0 || upload.others.length + upload.repeats.length === 0) return first.result
-  const copies = await findCopies(upload, directory)
+  const copies = await findCopies(upload, vault)
   let best: { choice: readonly Slice[]; tried: Tried<Result> } = { choice: upload.slices, tried: first }
   let tries = 0
   const consider = async (choice: readonly Slice[]): Promise<boolean> => {
@@ -53,14 +52,14 @@ function withSlices(upload: Upload, slices: readonly Slice[]): Upload {
 }
 
 /** Gives the copies of each slice that has several, each content once: what its receipt promises and of the usual length first. */
-async function findCopies(upload: Upload, directory: string): Promise<Map<number, Slice[]>> {
+async function findCopies(upload: Upload, vault: Vault): Promise<Map<number, Slice[]>> {
   const copies = new Map<number, Slice[]>()
   const usualBytes = mostCommon(upload.slices.slice(0, -1).map(({ file }) => file.bytes))
   const last = upload.slices.at(-1)?.number
   for (const number of new Set([...upload.others, ...upload.repeats].map((slice) => slice.number))) {
     const distinct = new Map<string, { slice: Slice; rank: number }>()
     for (const slice of [...upload.slices, ...upload.others, ...upload.repeats].filter((each) => each.number === number)) {
-      const content = await readContent(join(directory, slice.file.storedAs))
+      const content = await vault.readContent(slice.file)
       if (content.type !== 'file' || distinct.has(content.sha256)) continue
       const isAsPromised = slice.file.sha256 === undefined || slice.file.sha256 === content.sha256
       const isUsual = number === last || content.bytes === usualBytes

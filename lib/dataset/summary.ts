@@ -1,13 +1,21 @@
 import type { Collection } from './collection.ts'
-import type { Session } from './session.ts'
+import { isComplete, isUnknown, type SealedHold, type SessionState } from './session-state.ts'
+
+const WITHOUT_KEY =
+  'What encrypted files hold is not known without a key: whether they can be read, which participants their answers name, and which uploads are of one session. Each upload at the end of a session counts as one session here.'
 
 /** One session, as `status` tells of it; in the words of its JSON. */
 export interface SessionSummary {
   readonly session: string
   readonly participant: string | null
-  readonly complete: boolean
+  /** Null where it takes a key to know. */
+  readonly complete: boolean | null
   readonly missing: readonly string[]
+  /** What may be missing, and is not known without a key. */
+  readonly unknown: readonly string[]
   readonly conflicts: readonly string[]
+  /** What receipts tell of a session that takes a key to look into. */
+  readonly encrypted: { readonly uploads: number; readonly entries: number | null; readonly activities: number | null } | null
   readonly bytes: number
   readonly first_arrival: string
   readonly last_arrival: string
@@ -22,11 +30,17 @@ export interface Summary {
   readonly sessions: number
   readonly complete: number
   readonly incomplete: number
+  /** Sessions of which it takes a key to know whether they are complete. */
+  readonly unknown: number
   readonly participants: number
   /** Sessions of which nobody knows whose they are. */
   readonly unassigned: number
   readonly messages: number
   readonly other_files: number
+  /** Files that are stored encrypted. */
+  readonly encrypted_files: number
+  /** What is not known without a key, where that is something. */
+  readonly without_key: string | null
   /** Files that a receipt promises and the disk does not have: `verify` names them. */
   readonly lost_files: number
   /** Lines of receipts files that cannot be read: `verify` names them. */
@@ -35,16 +49,19 @@ export interface Summary {
   readonly last_arrival: string | null
   /** Submissions by the day of their arrival, UTC. */
   readonly per_day: Readonly<Record<string, number>>
-  /** Sessions that are incomplete, or whose participant is in doubt. */
+  /** Sessions that are incomplete or may be, or whose participant is in doubt. */
   readonly attention: readonly SessionSummary[]
 }
 
 /** Summarises a project. */
-export function summarise({ project, arrivals, sessions, messages, foreign }: Collection): Summary {
+export function summarise(collection: Collection): Summary {
+  const { project, arrivals, messages, foreign } = collection
+  const sessions: readonly SessionState[] = [...collection.sessions, ...collection.sealed].toSorted(byArrival)
   const { submissions, lost, unreadable } = arrivals
   const files = submissions.flatMap((submission) => submission.files)
   const participants = [...sessions, ...messages.map(({ submission }) => submission)].map(({ participant }) => participant)
   const complete = sessions.filter(isComplete).length
+  const unknown = sessions.filter(isUnknown).length
   return {
     project,
     submissions: submissions.length,
@@ -52,27 +69,37 @@ export function summarise({ project, arrivals, sessions, messages, foreign }: Co
     bytes: files.reduce((sum, file) => sum + file.bytes, 0),
     sessions: sessions.length,
     complete,
-    incomplete: sessions.length - complete,
+    incomplete: sessions.length - complete - unknown,
+    unknown,
     participants: new Set(participants.filter((participant) => participant !== undefined)).size,
     unassigned: sessions.filter((session) => session.participant === undefined).length,
     messages: messages.length,
     other_files: foreign.length,
+    encrypted_files: files.filter((file) => file.sealed !== undefined).length,
+    without_key: describeUnknown(collection),
     lost_files: lost.length,
     unreadable_receipts: unreadable.length,
     first_arrival: submissions[0]?.receivedAt ?? null,
     last_arrival: submissions.at(-1)?.receivedAt ?? null,
     per_day: countDays(submissions.map((submission) => submission.receivedAt)),
-    attention: sessions.filter((session) => !isComplete(session) || session.conflicts.length > 0).map(summariseSession),
+    attention: sessions.filter(needsAttention).map(summariseSession),
   }
 }
 
+/** Says what is not known for want of a key; null where there is no such thing. */
+export function describeUnknown({ arrivals, vault }: Pick<Collection, 'arrivals' | 'vault'>): string | null {
+  return arrivals.submissions.every(({ files }) => files.every((file) => vault.mayRead(file))) ? null : WITHOUT_KEY
+}
+
 /** Summarises a session. */
-export function summariseSession(session: Session): SessionSummary {
+export function summariseSession(session: SessionState): SessionSummary {
   return {
     session: session.id,
     participant: session.participant ?? null,
-    complete: isComplete(session),
+    complete: isUnknown(session) ? null : isComplete(session),
     missing: session.missing,
+    unknown: session.unknown,
+    encrypted: describeHold(session.sealed),
     conflicts: session.conflicts,
     bytes: session.bytes,
     first_arrival: session.firstAt,
@@ -80,9 +107,16 @@ export function summariseSession(session: Session): SessionSummary {
   }
 }
 
-/** Says whether everything of a session has arrived. */
-export function isComplete(session: Session): boolean {
-  return session.missing.length === 0
+function describeHold(sealed: SealedHold | undefined): SessionSummary['encrypted'] {
+  return sealed === undefined ? null : { uploads: sealed.uploads, entries: sealed.zip?.entries ?? null, activities: sealed.zip?.activities ?? null }
+}
+
+function needsAttention({ missing, unknown, conflicts }: SessionState): boolean {
+  return missing.length + unknown.length + conflicts.length > 0
+}
+
+function byArrival(a: SessionState, b: SessionState): number {
+  return a.firstAt < b.firstAt ? -1 : Number(a.firstAt > b.firstAt)
 }
 
 function countDays(moments: readonly string[]): Record<string, number> {

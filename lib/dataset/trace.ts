@@ -2,7 +2,7 @@ import type { LostFile } from './arrivals.ts'
 import { forEachBounded } from './bounded.ts'
 import type { Collection } from './collection.ts'
 import { findSender, type Sender } from './sender.ts'
-import type { Session } from './session.ts'
+import type { SessionState } from './session-state.ts'
 import type { Arrival } from './upload.ts'
 
 const AT_ONCE = 16
@@ -10,7 +10,7 @@ const AT_ONCE = 16
 /** Everything in a project that names one participant. */
 export interface Trace {
   /** Also those that are another participant's, and whose claims contradict each other: their conflicts say so. */
-  readonly sessions: readonly Session[]
+  readonly sessions: readonly SessionState[]
   /** JSON submissions, with who sent them. */
   readonly messages: readonly { readonly arrival: Arrival; readonly sender: Sender }[]
   /** Files of any other kind that came with a token of the participant's. */
@@ -23,11 +23,11 @@ export interface Trace {
 export async function findTrace(collection: Collection, participant: string): Promise<Trace> {
   const senders = new Map<Arrival, Sender>()
   await forEachBounded(collection.messages, AT_ONCE, async (arrival) => {
-    const sender = await findSender(collection, arrival)
+    const sender = await findSender(collection.vault, arrival)
     if (sender.claimed.includes(participant)) senders.set(arrival, sender)
   })
   return {
-    sessions: collection.sessions.filter(({ claimed }) => claimed.includes(participant)),
+    sessions: [...collection.sessions, ...collection.sealed].filter(({ claimed }) => claimed.includes(participant)),
     messages: collection.messages.flatMap((arrival) => {
       const sender = senders.get(arrival)
       return sender === undefined ? [] : [{ arrival, sender }]

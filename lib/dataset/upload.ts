@@ -91,8 +91,10 @@ function addSlice(uploads: Map<string, Growing>, name: UploadName, slice: Slice)
   return !isRepeat
 }
 
-// Where no receipt names a file only its size is known without reading it: it counts as another, and nothing is lost.
+// Where no receipt names a file, or it is encrypted, only its size is known without reading it: it counts as another, and
+// nothing is lost.
 function isSame(a: StoredFile, b: StoredFile): boolean {
+  if (a.storedAs === b.storedAs) return true
   return a.bytes === b.bytes && a.sha256 !== undefined && a.sha256 === b.sha256
 }
 

@@ -1,16 +1,19 @@
 import { join } from 'node:path'
+import { ArchiveError } from '../archive/archive-error.ts'
 import type { Layout } from '../store/layout.ts'
 import type { ReceiptFile } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
+import { LockedError, type Keyring } from './keyring.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 import { readContent } from './stored-content.ts'
+import { readRanges } from './upload-archive.ts'
 
 const AT_ONCE = 4 // a digest keeps a core busy; more would only wait
 
 /** Something that is not as it was promised, or not promised at all. */
 export interface Finding {
-  readonly type: 'missing' | 'changed' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt'
+  readonly type: 'missing' | 'changed' | 'not opened' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt'
   /** A path relative to the base directory. */
   readonly where: string
   readonly detail: string
@@ -21,6 +24,9 @@ export interface Verified {
   receipts: number
   files: number
   bytes: number
+  /** Files that are encrypted, and how many of these were opened. */
+  encrypted: number
+  opened: number
   /** Of everything promised, for the progress; it rises while receipts are read. */
   promisedFiles: number
   promisedBytes: number
@@ -33,7 +39,7 @@ export function isBroken(finding: Finding): boolean {
 
 /** Makes an empty count. */
 export function startCount(): Verified {
-  return { receipts: 0, files: 0, bytes: 0, promisedFiles: 0, promisedBytes: 0 }
+  return { receipts: 0, files: 0, bytes: 0, encrypted: 0, opened: 0, promisedFiles: 0, promisedBytes: 0 }
 }
 
 /**
@@ -41,18 +47,23 @@ export function startCount(): Verified {
  * receipts file. Reads every byte that was promised, and changes nothing.
  * @param count is kept up to date on the way
  * @param report is told of each finding as it is made
+ * @param keyring opens every encrypted file too, to its end; undefined where what is stored is all that is looked at
  */
 export async function verifyProject(
   layout: Layout,
   project: string,
   count: Verified,
   report: (finding: Finding) => void,
+  keyring?: Keyring,
 ): Promise<void> {
   const stored = await listDirectory(layout.responsesOf(project)) // before the receipts: those of new files follow them
   const promised = await readPromises(layout, project, count, report)
   const names = new Set([...promised.values()].map((file) => file.stored_as))
   await forEachBounded(promised.values(), AT_ONCE, async (file) => {
-    await holdAgainstDisk(layout, project, file, count, report)
+    const isWhole = await holdAgainstDisk(layout, project, file, count, report)
+    if (file.plain === undefined) return
+    count.encrypted++
+    if (isWhole && keyring !== undefined) await openWhole(layout, project, file, { keyring, count, report })
   })
   for (const name of [...stored.files, ...stored.others]) {
     if (names.has(name)) continue
@@ -99,7 +110,7 @@ async function holdAgainstDisk(
   file: ReceiptFile,
   count: Verified,
   report: (finding: Finding) => void,
-): Promise<void> {
+): Promise<boolean> {
   const where = join('uploads', 'responses', project, file.stored_as)
   const content = await readContent(join(layout.responsesOf(project), file.stored_as), (bytes) => (count.bytes += bytes))
   count.files++
@@ -107,4 +118,26 @@ async function holdAgainstDisk(
   else if (content.type === 'irregular') report({ type: 'changed', where, detail: 'it is not a plain file' })
   else if (content.bytes !== file.bytes) report({ type: 'changed', where, detail: `${content.bytes} bytes where ${file.bytes} were promised` })
   else if (content.sha256 !== file.sha256) report({ type: 'changed', where, detail: `SHA-256 is ${content.sha256}, promised was ${file.sha256}` })
+  else return true
+  return false
+}
+
+// Each of its chunks carries a proof that nobody who lacks the key can have made. What comes out is counted, and no more.
+async function openWhole(
+  layout: Layout,
+  project: string,
+  file: ReceiptFile,
+  { keyring, count, report }: { keyring: Keyring; count: Verified; report: (finding: Finding) => void },
+): Promise<void> {
+  const where = join('uploads', 'responses', project, file.stored_as)
+  const path = join(layout.responsesOf(project), file.stored_as)
+  try {
+    let bytes = 0
+    for await (const piece of readRanges([{ path, unseal: () => keyring.unseal(path) }])) bytes += piece.length
+    if (bytes === file.plain?.bytes) count.opened++
+    else report({ type: 'changed', where, detail: `it holds ${bytes} bytes where its receipt promised ${file.plain?.bytes}` })
+  } catch (error) {
+    if (!(error instanceof ArchiveError)) throw error
+    report({ type: error instanceof LockedError ? 'not opened' : 'changed', where, detail: error.reason })
+  }
 }
