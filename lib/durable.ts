@@ -136,6 +136,30 @@ export async function isSameFile(path: string, otherPath: string): Promise<boole
   return identity !== undefined && identity === other
 }
 
+/** Bytes that take the place of as many others. */
+export interface Patch {
+  readonly offset: number
+  readonly content: Buffer
+}
+
+/**
+ * Writes over parts of a file that keeps its length and its identity; durable when the promise is fulfilled. `O_DSYNC`:
+ * a shared file system then writes these bytes alone, and not those around them as it remembers them. Throws where the
+ * file has become shorter.
+ */
+export async function overwrite(path: string, patches: readonly Patch[]): Promise<void> {
+  const handle = await open(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_DSYNC)
+  try {
+    for (const { offset, content } of patches) {
+      if ((await handle.stat()).size < offset + content.length) throw new Error(`${path} was cut while it was written over`)
+      await writeAt(handle, content, offset)
+    }
+    await syncFile(handle)
+  } finally {
+    await handle.close()
+  }
+}
+
 /** Gives a file or a directory another name. Only for what is ours: `rename` replaces what stands there. */
 export async function moveOwn(path: string, newPath: string): Promise<void> {
   await rename(path, newPath)

@@ -8,8 +8,14 @@ const READ_BYTES = 1024 * 1024
 export interface ChainLine {
   /** Counted from 1. */
   readonly number: number
+  /** Where it begins, and how long it is without its newline, in bytes. */
+  readonly offset: number
+  readonly bytes: number
+  readonly sha256: string
   /** What the line says, parsed as JSON; undefined where it is none. */
   readonly value: unknown
+  /** What it carries as the SHA-256 of the line before it. */
+  readonly previous: unknown
   /** Whether its `previous` is the SHA-256 of the line before it, or null on the first line. */
   readonly isChained: boolean
   /** Whether the file ends within it: its writer was never told that it is safe. */
@@ -20,17 +26,25 @@ export interface ChainLine {
 export interface Extent {
   readonly from?: number
   readonly to?: number
+  /** Tells what stood at a place, as its SHA-256, where a line was overwritten: the next line carries that. */
+  readonly stoodAt?: (offset: number, value: unknown) => string | undefined
 }
 
 /** Reads a chain line by line, whatever its size. Where it is not read from its start, the first line is not chained. */
 export async function* readChain(path: string, extent: Extent = {}): AsyncGenerator<ChainLine> {
-  let previous: string | null = null
+  let before: string | null = null
   let number = 0
+  let offset = extent.from ?? 0
   for await (const { bytes, isTorn } of readLines(path, extent)) {
     number++
     const value = isTorn ? undefined : parseJson(bytes.toString())
-    yield { number, value, isChained: isTorn || previousOf(value) === previous, isTorn }
-    previous = createHash('sha256').update(bytes).digest('hex')
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    const previous = previousOf(value)
+    const stood = extent.stoodAt?.(offset, value)
+    const isCut = stood !== undefined && value === undefined // as it was overwritten
+    yield { number, offset, bytes: bytes.length, sha256, value, previous, isChained: isTorn || isCut || previous === before, isTorn }
+    before = stood ?? sha256
+    offset += bytes.length + 1
   }
 }
 

@@ -6,7 +6,9 @@ import { ExportError } from '../dataset/export-tree.ts'
 import { exportProject, type ExportCount, type Selection } from '../dataset/export.ts'
 import { Keyring } from '../dataset/keyring.ts'
 import { makeDirectories, syncNames } from '../dataset/new-directory.ts'
+import { listDirectory } from '../dataset/projects.ts'
 import { Vault } from '../dataset/vault.ts'
+import { isWithdrawal } from '../dataset/withdrawals.ts'
 import { createWhole, remove } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
@@ -91,7 +93,15 @@ async function findSnapshot(layout: Layout, root: string, selection: Selected, i
     throw new ConfigError([`${root} has an export of another project or selection. Choose another one.`])
   }
   if (identities !== selection.identities) throw new ConfigError([`${root} has an export that was made with other identities. Give the same ones, or choose another directory.`])
+  await refuseWithdrawn(layout, root, project, snapshot)
   return snapshot
+}
+
+// What had been written of who withdrew since would stay, among what is exported.
+async function refuseWithdrawn(layout: Layout, root: string, project: string, snapshot: Snapshot): Promise<void> {
+  const { files } = await listDirectory(layout.receiptsOf(project))
+  if (files.filter(isWithdrawal).every((name) => name in snapshot.receipts)) return
+  throw new ConfigError([`A participant has withdrawn since the export into ${root} began, and it may hold what was erased. Remove that directory, and export to a new one.`])
 }
 
 /** Makes the directory, empty but for an export that is completed. */

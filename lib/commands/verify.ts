@@ -57,6 +57,7 @@ function formatSummary(project: string, count: Verified, findings: readonly Find
   return [
     `${project}: ${formatCount(count.receipts, 'receipt')}, ${formatCount(count.files, 'file')}, ${formatBytes(count.bytes)} read`,
     ...(count.opened === 0 ? [] : [`${formatCount(count.opened, 'encrypted file')} opened`]),
+    ...(count.withdrawn === 0 ? [] : [`${formatCount(count.withdrawn, 'receipt')} withdrawn`]),
     ...(unnamed === 0 ? [] : [`${formatCount(unnamed, 'file')} without a receipt`]),
     broken === 0 ? 'nothing missing or changed' : formatCount(broken, 'broken promise'),
   ].join('; ')

@@ -11,6 +11,7 @@ import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 import { isOfReceipt, isSealedName, sealedOf, withoutSeal, type Sealed } from './sealed-file.ts'
 import { parseUploadName } from './upload-name.ts'
+import { isWithdrawal, readWithdrawals, type Withdrawals } from './withdrawals.ts'
 
 const ARRIVING_MS = 60_000
 const AT_ONCE = 16
@@ -82,11 +83,13 @@ export interface Arrivals {
  */
 export async function readArrivals(layout: Layout, project: string, snapshot?: Snapshot): Promise<Arrivals> {
   const extents = snapshot?.receipts ?? (await measureReceipts(layout, project))
-  const { receipts, unreadable } = await readReceipts(layout, project, extents)
+  const lines = await readReceipts(layout, project, extents)
   const stored = await listDirectory(layout.responsesOf(project)) // after the receipts: what they name is there by now
-  const isThere = new Set(stored.files)
+  const { receipts, unreadable, withdrawals } = await leaveOutWithdrawn(layout, project, lines)
+  const files = stored.files.filter((name) => !withdrawals.hasFile(name)) // an old copy may still have some
+  const isThere = new Set(files)
   const named = new Set(receipts.flatMap((receipt) => [...receipt.files, ...receipt.further].map((file) => file.storedAs)))
-  const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files: stored.files }))
+  const unnamed = snapshot?.unnamed ?? (await findUnnamed(layout, project, { extents, named, files }))
   const withoutReceipt = await readUnnamed(layout, project, unnamed)
   const submissions = [...fromReceipts(receipts, isThere), ...withoutReceipt.submissions]
   return {
@@ -124,20 +127,40 @@ async function measureReceipts(layout: Layout, project: string): Promise<Record<
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await stat(join(directory, name))).size] as const)))
 }
 
-async function readReceipts(
-  layout: Layout,
-  project: string,
-  extents: Readonly<Record<string, number>>,
-): Promise<{ receipts: KeptReceipt[]; unreadable: string[] }> {
-  const receipts: KeptReceipt[] = []
-  const unreadable: string[] = []
-  for (const [name, to] of Object.entries(extents)) {
-    for await (const { receipt, number, isTorn } of readReceiptLines(join(layout.receiptsOf(project), name), { to })) {
-      if (receipt?.project === project) receipts.push(keep(receipt))
-      else if (!isTorn) unreadable.push(`receipts/${project}/${name}, line ${number}`)
+/** A line that is a receipt of the project, or should be one, with its place. */
+interface Found {
+  readonly file: string
+  readonly number: number
+  readonly offset: number
+  readonly receipt: KeptReceipt | undefined
+}
+
+async function readReceipts(layout: Layout, project: string, extents: Readonly<Record<string, number>>): Promise<Found[]> {
+  const found: Found[] = []
+  for (const [file, to] of Object.entries(extents)) {
+    if (isWithdrawal(file)) continue
+    for await (const { receipt, number, offset, isTorn } of readReceiptLines(join(layout.receiptsOf(project), file), { to })) {
+      if (!isTorn) found.push({ file, number, offset, receipt: receipt?.project === project ? keep(receipt) : undefined })
     }
   }
-  return { receipts, unreadable }
+  return found
+}
+
+// What was withdrawn is not shown any more, also where it is not all erased yet.
+async function leaveOutWithdrawn(
+  layout: Layout,
+  project: string,
+  found: readonly Found[],
+): Promise<{ receipts: KeptReceipt[]; unreadable: string[]; withdrawals: Withdrawals }> {
+  const withdrawals = await readWithdrawals(layout, project)
+  const receipts: KeptReceipt[] = []
+  const unreadable = withdrawals.unreadable.map((name) => `receipts/${project}/${name}`)
+  for (const { file, number, offset, receipt } of found) {
+    if (withdrawals.find(file, offset) !== undefined) continue
+    if (receipt === undefined) unreadable.push(`receipts/${project}/${file}, line ${number}`)
+    else receipts.push(receipt)
+  }
+  return { receipts, unreadable, withdrawals }
 }
 
 // A file that was published after the receipts were read is named by one that was appended since.

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
 import { listDirectory, listProjects } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
+import { isWithdrawal } from './withdrawals.ts'
 
 const MOST_FILES = 16 // the newest: several processes may each write to one
 const TAIL_BYTES = 256 * 1024
@@ -14,7 +15,7 @@ const TAIL_BYTES = 256 * 1024
  */
 export async function findLastSubmission(layout: Layout, project: string): Promise<number | undefined> {
   const directory = layout.receiptsOf(project)
-  const names = (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson')).slice(-MOST_FILES)
+  const names = (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson') && !isWithdrawal(name)).slice(-MOST_FILES)
   const moments = await Promise.all(names.map((name) => lastMomentIn(join(directory, name))))
   const known = moments.filter((ms) => ms !== undefined)
   return known.length === 0 ? undefined : Math.max(...known)
@@ -32,8 +33,10 @@ async function lastMomentIn(path: string): Promise<number | undefined> {
   const { size, mtimeMs } = await stat(path)
   if (size === 0) return undefined
   let lastMs: number | undefined
-  for await (const { receipt } of readReceiptLines(path, { from: Math.max(0, size - TAIL_BYTES), to: size })) {
+  let isRewritten = false // who withdraws has the file written, and submits nothing
+  for await (const { receipt, withdrawn } of readReceiptLines(path, { from: Math.max(0, size - TAIL_BYTES), to: size })) {
     if (receipt !== undefined) lastMs = Date.parse(receipt.received_at)
+    isRewritten ||= withdrawn !== undefined
   }
-  return lastMs ?? mtimeMs
+  return lastMs ?? (isRewritten ? undefined : mtimeMs)
 }

@@ -1,6 +1,7 @@
 import { readChain, type ChainLine, type Extent } from '../chain/chain-lines.ts'
 import { isProject } from '../project.ts'
 import type { Receipt, ReceiptFile, ReceiptPlain } from '../store/receipt.ts'
+import { parseTombstone } from '../store/withdrawal.ts'
 
 const SHA256 = /^[0-9a-f]{64}$/
 
@@ -8,11 +9,19 @@ const SHA256 = /^[0-9a-f]{64}$/
 export interface ReceiptLine extends Omit<ChainLine, 'value'> {
   /** Undefined where the line is not a receipt. */
   readonly receipt: Receipt | undefined
+  /** Where a receipt was withdrawn: the SHA-256 of the line that stood here. */
+  readonly withdrawn: string | undefined
 }
 
-/** Reads a receipts file line by line, as `readChain` does. */
-export async function* readReceiptLines(path: string, extent?: Extent): AsyncGenerator<ReceiptLine> {
-  for await (const { value, ...line } of readChain(path, extent)) yield { ...line, receipt: parseReceipt(value) }
+/**
+ * Reads a receipts file line by line, as `readChain` does.
+ * @param extent `stoodAt` tells of what was withdrawn, where the line that should say so may have been cut
+ */
+export async function* readReceiptLines(path: string, extent: Extent = {}): AsyncGenerator<ReceiptLine> {
+  const stoodAt = (offset: number, found: unknown) => parseTombstone(found) ?? extent.stoodAt?.(offset, found)
+  for await (const { value, ...line } of readChain(path, { ...extent, stoodAt })) {
+    yield { ...line, receipt: parseReceipt(value), withdrawn: parseTombstone(value) }
+  }
 }
 
 function parseReceipt(value: unknown): Receipt | undefined {

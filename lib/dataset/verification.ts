@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
+import { findStats } from '../identity.ts'
 import type { Layout } from '../store/layout.ts'
 import type { ReceiptFile } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
@@ -8,12 +9,14 @@ import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 import { readContent } from './stored-content.ts'
 import { readRanges } from './upload-archive.ts'
+import { isWithdrawal, readWithdrawals } from './withdrawals.ts'
 
+const LEFT = 'a participant has withdrawn it, and it is still there: run withdraw again'
 const AT_ONCE = 4 // a digest keeps a core busy; more would only wait
 
 /** Something that is not as it was promised, or not promised at all. */
 export interface Finding {
-  readonly type: 'missing' | 'changed' | 'not opened' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt'
+  readonly type: 'missing' | 'changed' | 'not opened' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt' | 'not erased' | 'not vouched for'
   /** A path relative to the base directory. */
   readonly where: string
   readonly detail: string
@@ -22,6 +25,8 @@ export interface Finding {
 /** What a verification has looked at. */
 export interface Verified {
   receipts: number
+  /** Receipts that were withdrawn, each vouched for by the record of its withdrawal. */
+  withdrawn: number
   files: number
   bytes: number
   /** Files that are encrypted, and how many of these were opened. */
@@ -39,7 +44,7 @@ export function isBroken(finding: Finding): boolean {
 
 /** Makes an empty count. */
 export function startCount(): Verified {
-  return { receipts: 0, files: 0, bytes: 0, encrypted: 0, opened: 0, promisedFiles: 0, promisedBytes: 0 }
+  return { receipts: 0, withdrawn: 0, files: 0, bytes: 0, encrypted: 0, opened: 0, promisedFiles: 0, promisedBytes: 0 }
 }
 
 /**
@@ -65,10 +70,17 @@ export async function verifyProject(
     count.encrypted++
     if (isWhole && keyring !== undefined) await openWhole(layout, project, file, { keyring, count, report })
   })
+  const withdrawals = await readWithdrawals(layout, project)
   for (const name of [...stored.files, ...stored.others]) {
     if (names.has(name)) continue
-    report({ type: 'no receipt', where: join('uploads', 'responses', project, name), detail: 'no receipt names it' })
+    const where = join('uploads', 'responses', project, name)
+    if (withdrawals.hasFile(name)) await reportLeft(join(layout.responses, project, name), where, report)
+    else report({ type: 'no receipt', where, detail: 'no receipt names it' })
   }
+}
+
+async function reportLeft(path: string, where: string, report: (finding: Finding) => void): Promise<void> {
+  if ((await findStats(path)) !== undefined) report({ type: 'not erased', where, detail: LEFT })
 }
 
 async function readPromises(
@@ -79,14 +91,26 @@ async function readPromises(
 ): Promise<Map<string, ReceiptFile>> {
   const promised = new Map<string, ReceiptFile>()
   const directory = layout.receiptsOf(project)
-  for (const name of (await listDirectory(directory)).files.filter((each) => each.endsWith('.ndjson'))) {
+  let withdrawals = await readWithdrawals(layout, project)
+  for (const name of withdrawals.unreadable) report({ type: 'unreadable', where: join('receipts', project, name), detail: 'it is not the record of a withdrawal of this project' })
+  for (const name of (await listDirectory(directory)).files.filter((each) => each.endsWith('.ndjson') && !isWithdrawal(each))) {
     const where = join('receipts', project, name)
-    for await (const { number, receipt, isChained, isTorn } of readReceiptLines(join(directory, name))) {
+    const stoodAt = (offset: number) => withdrawals.find(name, offset)?.sha256
+    for await (const line of readReceiptLines(join(directory, name), { stoodAt })) {
+      const { number, receipt, isChained, isTorn, withdrawn } = line
       if (isTorn) {
         report({ type: 'torn', where, detail: `line ${number} ends without a newline: it was never answered, or the file was cut since` })
         continue
       }
       if (!isChained) report({ type: 'broken chain', where, detail: `line ${number} does not carry the SHA-256 of the line before it` })
+      if (withdrawn !== undefined && stoodAt(line.offset) === undefined) withdrawals = await readWithdrawals(layout, project) // made at this moment
+      const stood = stoodAt(line.offset)
+      if (withdrawn !== undefined || stood !== undefined) {
+        if (withdrawn === stood) count.withdrawn++
+        else if (stood === undefined) report({ type: 'not vouched for', where, detail: `line ${number} says that it was withdrawn, and no record of a withdrawal does` })
+        else report({ type: 'not erased', where, detail: `line ${number}: ${LEFT}` })
+        continue
+      }
       if (receipt === undefined || receipt.project !== project) {
         report({ type: 'unreadable', where, detail: `line ${number} is not a receipt of this project` })
         continue
@@ -114,8 +138,10 @@ async function holdAgainstDisk(
   const where = join('uploads', 'responses', project, file.stored_as)
   const content = await readContent(join(layout.responsesOf(project), file.stored_as), (bytes) => (count.bytes += bytes))
   count.files++
-  if (content.type === 'missing') report({ type: 'missing', where, detail: `${file.bytes} bytes were promised` })
-  else if (content.type === 'irregular') report({ type: 'changed', where, detail: 'it is not a plain file' })
+  if (content.type === 'missing') {
+    if ((await readWithdrawals(layout, project)).hasFile(file.stored_as)) return false // since its receipt was read
+    report({ type: 'missing', where, detail: `${file.bytes} bytes were promised` })
+  } else if (content.type === 'irregular') report({ type: 'changed', where, detail: 'it is not a plain file' })
   else if (content.bytes !== file.bytes) report({ type: 'changed', where, detail: `${content.bytes} bytes where ${file.bytes} were promised` })
   else if (content.sha256 !== file.sha256) report({ type: 'changed', where, detail: `SHA-256 is ${content.sha256}, promised was ${file.sha256}` })
   else return true

@@ -1,0 +1,103 @@
+import { access, constants } from 'node:fs/promises'
+import { setTimeout as wait } from 'node:timers/promises'
+import { TRUST_MS, type Grant } from '../access/grants.ts'
+import { ConfigError } from '../config.ts'
+import { findBelongings, isNothing, type Belongings } from '../dataset/belongings.ts'
+import { erase, eraseUnfinished, findUnerased, finishErasures } from '../dataset/erasure.ts'
+import { systemCode } from '../errors.ts'
+import { findStats } from '../identity.ts'
+import { isProject } from '../project.ts'
+import type { Layout } from '../store/layout.ts'
+import { findProjects, readArguments } from './arguments.ts'
+import { openGrants } from './local-grants.ts'
+import type { Output } from './output.ts'
+import { toJson, toLines, type Told } from './withdraw-report.ts'
+
+const SETTLE_MS = TRUST_MS + 500 // what was let in just before may still be stored
+const MOST_LOOKS = 20 // a page that sends again and again with a token of nobody's must not keep us here
+
+interface Wish {
+  readonly layout: Layout
+  readonly project: string
+  readonly participant: string
+}
+
+/**
+ * Shows what of a participant who withdraws would go; with `--yes` it goes.
+ * @returns the exit code: 1 where something that names the participant was to go, and stays
+ */
+export async function withdraw(args: readonly string[], { print, environment }: Output): Promise<number> {
+  const { layout, positionals, text, isSet } = readArguments(args, environment, {
+    flags: { participant: { type: 'string' }, yes: { type: 'boolean' }, json: { type: 'boolean' } },
+    names: ['project'],
+  })
+  const [project = ''] = positionals
+  const participant = text('participant')?.trim() ?? ''
+  if (participant === '') throw new ConfigError(['--participant is missing: withdraw PROJECT --participant X.'])
+  const wish = { layout, project, participant }
+  const tokens = isProject(project) ? await findTokens(wish) : []
+  if (tokens.length === 0) await findProjects(layout, project)
+  const told = isSet('yes') ? await withRight(wish, () => eraseAll(wish)) : await look(wish, tokens)
+  for (const line of isSet('json') ? [JSON.stringify(toJson(told))] : toLines(told)) print(line)
+  return told.isDone && told.staying.length + told.unerased.strange.length > 0 ? 1 : 0
+}
+
+async function look(wish: Wish, tokens: readonly Grant[]): Promise<Told> {
+  const unerased = await findUnerased(wish.layout, wish.project)
+  const found = await findBelongings(wish.layout, wish.project, wish.participant)
+  return { ...wish, ...found, isDone: false, tokens, unerased }
+}
+
+// The tokens first: what comes after that is refused. Then until a look finds nothing any more.
+async function eraseAll(wish: Wish): Promise<Told> {
+  const { layout, project, participant } = wish
+  const tokens = await revoke(wish)
+  await wait(SETTLE_MS)
+  const unerased = await finishErasures(layout, project)
+  const gone: Belongings[] = []
+  while (gone.length < MOST_LOOKS) {
+    const found = await findBelongings(layout, project, participant)
+    if (isNothing(found)) return { ...wish, ...found, ...join(gone), isDone: true, tokens, unerased }
+    await eraseUnfinished(layout, found.unfinished)
+    if (found.receipts.length + found.files.length > 0) await erase(layout, project, found)
+    tokens.push(...(await revoke(wish)))
+    gone.push(found)
+  }
+  throw new ConfigError([`Data of ${participant} keeps arriving with a token that was issued for nobody. Revoke that token (tokens list), and run this again.`])
+}
+
+function join(all: readonly Belongings[]): Pick<Belongings, 'receipts' | 'files' | 'unfinished' | 'conflicts'> {
+  return {
+    receipts: all.flatMap(({ receipts }) => receipts),
+    files: all.flatMap(({ files }) => files),
+    unfinished: all.flatMap(({ unfinished }) => unfinished),
+    conflicts: all.flatMap(({ conflicts }) => conflicts),
+  }
+}
+
+async function revoke(wish: Wish): Promise<Grant[]> {
+  const tokens = await findTokens(wish)
+  if (tokens.length > 0) await (await openGrants(wish.layout)).revoke(tokens)
+  return tokens
+}
+
+async function findTokens({ layout, project, participant }: Wish): Promise<Grant[]> {
+  if ((await findStats(layout.tokens)) === undefined) return [] // a copy may be without them
+  const grants = await openGrants(layout)
+  return (await grants.list()).filter((grant) => grant.project === project && grant.participant?.trim() === participant)
+}
+
+/** Does what writes to the base directory; where the system forbids that a sentence says who may, before anything is touched. */
+async function withRight<Value>({ layout, project }: Wish, work: () => Promise<Value>): Promise<Value> {
+  try {
+    for (const path of [layout.basedir, layout.tokens, layout.staging, layout.receiptsOf(project), layout.responsesOf(project)]) {
+      if ((await findStats(path)) !== undefined) await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    }
+    return await work()
+  } catch (error) {
+    const code = systemCode(error)
+    if (code === 'EROFS') throw new ConfigError([`${layout.basedir} is on a file system that cannot be written to.`])
+    if (code !== 'EACCES' && code !== 'EPERM') throw error
+    throw new ConfigError([`${layout.basedir} is not for this user to change. Run the command as root, or as the user that runs the server.`])
+  }
+}
