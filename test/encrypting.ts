@@ -32,8 +32,8 @@ function formatRecipients(identities: readonly Identity[]): string {
 }
 
 /** Issues an auth token as a command on the machine does: nobody has shown that the keys of a test are there. */
-export async function issueToken(basedir: string, project = 'study'): Promise<string> {
-  const wish = { project, participant: undefined, minutes: 90, nowMs: Date.now() }
+export async function issueToken(basedir: string, project = 'study', participant?: string): Promise<string> {
+  const wish = { project, participant, minutes: 90, nowMs: Date.now() }
   return (await new Grants(join(basedir, 'tokens'), new Directories()).issue(wish)).authToken
 }
 

@@ -3,10 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { chmod, chown, cp, link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { newIdentity } from '../lib/crypt/keys.ts'
 import { findLastSubmission } from '../lib/dataset/last-submission.ts'
 import { formatIntent } from '../lib/store/intent.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { describeSelf } from '../lib/store/owner.ts'
+import { issueToken, startEncrypting } from './encrypting.ts'
 import { sha256 } from './evidence.ts'
 import { runExport } from './exported.ts'
 import { askToken, filesOf, listFiles, needs, runProgram, startServer, submitForm, temporaryDirectory, until, type Answer, type Running } from './harness.ts'
@@ -435,4 +437,27 @@ test('who was invited and never sent anything has a token that goes', async (t) 
   const token = await askToken(server, { participant_id: 'p-x', project: 'study' })
   assert.match(runWithdraw(server.basedir, 'p-x', '--yes').stdout, /^Erased: 0 receipts, 0 files \(0 bytes\) and 1 token of p-x\./m)
   assert.ok(!(await listFiles(server.basedir)).includes(tokenFile(token)), 'the token is there')
+})
+
+test('of an encrypted study a participant withdraws without a key: by tokens and the names of uploads', async (t) => {
+  const server = await startEncrypting(t, [newIdentity()])
+  const { basedir } = server
+  const [x, y, nobody] = [await issueToken(basedir, 'study', 'p-x'), await issueToken(basedir, 'study', 'p-y'), await issueToken(basedir)]
+  const [ofX, ofY] = [openApp('p-x'), openApp('p-y')]
+  answer(ofX, 'voice', { say: makeWav(4000, 16_000, 7) })
+  answer(ofY, 'voice', { say: makeWav(4000) })
+  await send(server, x, [activityUpload(ofX, 0)])
+  await send(server, nobody, slice(finalZip(ofX), 5000))
+  await submitForm(server, [['auth_token', x], ['responses', String(mood)], ['note', 'words of p-x'], ['file', Buffer.from('voice'), 'x.wav']])
+  const before = new Set(await listFiles(join(basedir, 'uploads', 'responses', 'study')))
+  await send(server, y, [finalZip(ofY)])
+  await submitForm(server, [['auth_token', y], ['responses', '{}'], ['note', 'words of p-y']])
+  const kept = (await listFiles(join(basedir, 'uploads', 'responses', 'study'))).filter((name) => !before.has(name))
+  assert.ok(kept.some((name) => name.endsWith('-fields.json.age')), kept.join(', '))
+
+  const withdrawn = runWithdraw(basedir, 'p-x', '--yes')
+  assert.equal(withdrawn.status, 0, withdrawn.stdout + withdrawn.stderr)
+  assert.deepEqual(await listFiles(join(basedir, 'uploads', 'responses', 'study')), kept)
+  assert.equal(runVerify(basedir).status, 0)
+  assert.match(runWithdraw(basedir, 'p-x', '--yes').stdout, NOTHING)
 })

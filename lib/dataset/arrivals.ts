@@ -10,13 +10,13 @@ import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
 import { isOfReceipt, isSealedName, sealedOf, withoutSeal, type Sealed } from './sealed-file.ts'
+import { parseStoredName } from './stamped-name.ts'
 import { parseUploadName } from './upload-name.ts'
 import { isWithdrawal, readWithdrawals, type Withdrawals } from './withdrawals.ts'
 
 const ARRIVING_MS = 60_000
 const AT_ONCE = 16
 const NONE: readonly StoredFile[] = []
-const STAMPED = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\.\d{1,6})?Z-([\s\S]+)$/
 
 /** One file that a participant sent. */
 export interface StoredFile {
@@ -245,18 +245,4 @@ async function findStats(path: string): Promise<Stats | undefined> {
     if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
-}
-
-function parseStoredName(storedAs: string): { receivedAt: string | undefined; name: string } {
-  const found = STAMPED.exec(storedAs)
-  if (found === null) return { receivedAt: undefined, name: storedAs }
-  const [, year, month, day, hour, minute, second, fraction = '', name = ''] = found
-  const toSecond = `${year}-${month}-${day}T${hour}:${minute}:${second}`
-  return { receivedAt: isMoment(toSecond) ? `${toSecond}${fraction}Z` : undefined, name }
-}
-
-// `Date` takes the 30th of February for the 1st of March.
-function isMoment(toSecond: string): boolean {
-  const ms = Date.parse(`${toSecond}Z`)
-  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(toSecond)
 }

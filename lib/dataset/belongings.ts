@@ -7,6 +7,7 @@ import { collect } from './collection.ts'
 import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
+import { isOfReceipt } from './sealed-file.ts'
 import { parseUploadName } from './upload-name.ts'
 import { isWithdrawal, readWithdrawals } from './withdrawals.ts'
 
@@ -73,7 +74,7 @@ export async function findBelongings(layout: Layout, project: string, participan
   for (const each of placed) choice.judge(each, isRepeatOfWithdrawn(each.receipt))
   choice.settleRepeats(placed)
   choice.keepShared(placed)
-  const isThere = new Map(collection.arrivals.submissions.flatMap(({ files }) => files.map((file) => [file.storedAs, file] as const)))
+  const isThere = new Set((await listDirectory(layout.responsesOf(project))).files)
   const going = placed.filter(({ receipt }) => choice.going.has(receipt))
   const files = going.flatMap(({ receipt }) => receipt.files.filter((file) => isThere.has(file.stored_as)).map((file) => describe(file, receipt)))
   const unnamed = collection.arrivals.submissions.filter((each) => each.tokenSha256 === undefined)
@@ -134,7 +135,7 @@ class Choice {
   /** Judges a receipt by its token and its files. */
   judge({ receipt }: PlacedReceipt, isRepeatOfWithdrawn: boolean): void {
     const [token] = claim([receipt.participant])
-    const names = receipt.files.map((file) => file.stored_as)
+    const names = receipt.files.filter((file) => !isOfReceipt(file)).map((file) => file.stored_as) // the text fields are whose the files are
     if (token === this.#participant) {
       if (!this.#tellShared(names)) this.going.add(receipt)
     } else if (token !== undefined) {

@@ -44,8 +44,15 @@ export async function findClaimants(collection: Collection): Promise<ReadonlyMap
       }
     }
   }
+  // What is in an encrypted upload nobody here can tell: it is whose its tokens say, else its name.
+  for (const { upload } of collection.sealedUploads) {
+    const tokens = claim(slicesOf(upload).map(({ submission }) => submission.participant))
+    const uids = claim([upload.uid])
+    const claims = { owners: tokens.length > 0 ? tokens : uids, named: claim([...tokens, ...uids]), conflicts: [] }
+    for (const { file } of slicesOf(upload)) all.add(file.storedAs, claims)
+  }
   await forEachBounded(collection.messages, AT_ONCE, async (arrival) => {
-    all.add(arrival.file.storedAs, claimsOf(arrival, await findSender(collection, arrival)))
+    all.add(arrival.file.storedAs, claimsOf(arrival, await findSender(collection.vault, arrival)))
   })
   for (const { file, submission } of collection.foreign) {
     const owners = claim([submission.participant])

@@ -21,6 +21,7 @@ export interface Collection {
   readonly sessions: readonly Session[]
   /** What is encrypted, and was not looked into for want of a key. */
   readonly sealed: readonly SessionState[]
+  readonly sealedUploads: readonly SealedUpload[]
   readonly messages: readonly Arrival[]
   readonly foreign: readonly Arrival[]
   readonly repeats: number
@@ -63,6 +64,7 @@ export async function collect(
     arrivals: arrived,
     sessions: groupSessions(looked, sendersOf(sealed)),
     sealed: groupSealed(sealed, sendersOf(looked)),
+    sealedUploads: sealed,
     messages,
     foreign,
     repeats,
