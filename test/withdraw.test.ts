@@ -85,7 +85,7 @@ test('a participant withdraws while the server runs', async (t) => {
   await t.test('verify knows the gap; status and export know nothing of it', async (t) => {
     const verified = runVerify(basedir)
     assert.equal(verified.status, 0, verified.stdout)
-    assert.match(verified.stdout, /^study: 3 receipts, 3 files, .*; 5 receipts withdrawn; nothing missing or changed\nok: /)
+    assert.match(verified.stdout, /^study: 3 receipts, 3 files, .*; 5 receipts withdrawn; nothing missing or changed\n/)
     assert.equal(runProgram(['status', 'study', '--participant', 'p-x', '--basedir', basedir]).status, 1)
     const { projects } = JSON.parse(runProgram(['status', 'study', '--json', '--basedir', basedir]).stdout)
     assert.deepEqual([projects[0].sessions, projects[0].participants, projects[0].lost_files, projects[0].unreadable_receipts], [1, 1, 0, 0])
@@ -123,7 +123,7 @@ test('what others send meanwhile is kept, and what the participant still sends g
   const withdrawing = withdrawAside(server.basedir, 'p-x').finally(() => (isOver = true))
   const answers: Answer[] = []
   for (let number = 0; !isOver; number++) {
-    const own = submitForm(server, [['auth_token', number % 2 === 0 ? x : nobody], ['file', makeWav(10), activityUpload(ofX, 0).name]])
+    const own = submitForm(server, [['auth_token', number % 2 === 0 || number > 20 ? x : nobody], ['file', makeWav(10), activityUpload(ofX, 0).name]])
     answers.push(await submitForm(server, [['auth_token', y], ['file', makeWav(number), `${number}.wav`], ['responses', `[${number}]`]]))
     assert.ok([200, 403].includes((await own).status), 'it is stored or refused')
   }
@@ -225,7 +225,7 @@ test('what others have a part in is told, and stays', async (t) => {
   const anew = await send(server, x, [{ name: `${uuid.replace(/1$/, '2')}-p-x.zip`, content: writeZip([{ name: 'x/activity_0.jsonld', content: JSON.stringify(elements) }]) }])
   const kept = [...shared, ...named, ...mistaken, ...anew]
   const first = await submitForm(server, [['auth_token', x], ['file', Buffer.from('once'), 'once.bin']])
-  const [twice] = await send(server, x, [finalZip(openApp('p-x'))])
+  const [twice] = await send(server, x, [finalZip(ofX)])
   await server.stop()
   const [receipts = ''] = await listFiles(join(server.basedir, 'receipts', 'study'))
   const path = join(server.basedir, 'receipts', 'study', receipts)
@@ -238,7 +238,7 @@ test('what others have a part in is told, and stays', async (t) => {
   const shown = runWithdraw(server.basedir, 'p-x')
   assert.equal(shown.status, 0, shown.stderr)
   assert.equal(shown.stdout.match(/^stays: /gm)?.length, 7, shown.stdout)
-  const reasons = [/shared with p-y/, /came with the token of p-y, and names p-x/, /shared with p-z/, /shared with p-z, p-w/]
+  const reasons = [/shared with p-y/, /came with the token of p-y, and names p-x/, /shared with p-z/, /shared with .*p-w/]
   for (const [index, reason] of reasons.entries()) {
     const line = shown.stdout.split('\n').find((each) => each.startsWith('stays: ') && each.includes(namesOf(kept)[index] ?? '?'))
     assert.match(line ?? shown.stdout, reason)

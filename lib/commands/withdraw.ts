@@ -16,6 +16,8 @@ import { toJson, toLines, type Told } from './withdraw-report.ts'
 const SETTLE_MS = TRUST_MS + 500 // what was let in just before may still be stored
 const MOST_LOOKS = 20 // a page that sends again and again with a token of nobody's must not keep us here
 
+const KEEPS_ARRIVING = { what: 'what has just come', reason: 'More keeps arriving, with a token that was issued for nobody. Revoke that token (tokens list), and run this again.' }
+
 interface Wish {
   readonly layout: Layout
   readonly project: string
@@ -55,15 +57,17 @@ async function eraseAll(wish: Wish): Promise<Told> {
   await wait(SETTLE_MS)
   const unerased = await finishErasures(layout, project)
   const gone: Belongings[] = []
-  while (gone.length < MOST_LOOKS) {
+  for (;;) {
     const found = await findBelongings(layout, project, participant)
-    if (isNothing(found)) return { ...wish, ...found, ...join(gone), isDone: true, tokens, unerased }
+    const isOver = isNothing(found)
+    if (isOver || gone.length === MOST_LOOKS) {
+      return { ...wish, ...found, ...join(gone), staying: [...found.staying, ...(isOver ? [] : [KEEPS_ARRIVING])], isDone: true, tokens, unerased }
+    }
     await eraseUnfinished(layout, found.unfinished)
     if (found.receipts.length + found.files.length > 0) await erase(layout, project, found)
     tokens.push(...(await revoke(wish)))
     gone.push(found)
   }
-  throw new ConfigError([`Data of ${participant} keeps arriving with a token that was issued for nobody. Revoke that token (tokens list), and run this again.`])
 }
 
 function join(all: readonly Belongings[]): Pick<Belongings, 'receipts' | 'files' | 'unfinished' | 'conflicts'> {
