@@ -4,6 +4,7 @@ import { Grants } from './access/grants.ts'
 import { ProjectKeys } from './access/project-keys.ts'
 import { newSecret } from './access/secret.ts'
 import { noteServerList } from './access/server-lists.ts'
+import { adviseOnce } from './advice.ts'
 import { Alerting } from './alerts/alerting.ts'
 import { Audit } from './audit/audit.ts'
 import type { Config } from './config.ts'
@@ -236,21 +237,4 @@ function note(log: Log, { requestId, request, client, path, status, bytes, error
   if (error === undefined) return
   if (isOurFault(error)) log.error('failed', error, { request: requestId, code: error.code, path })
   else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
-}
-
-// What is better set up otherwise is said once, not at each request.
-function adviseOnce(log: Log): (answered: Answered) => void {
-  const said = new Set<string>()
-  const say = (advice: string, address: string) => {
-    if (!said.has(advice)) log.info(advice, { address })
-    said.add(advice)
-  }
-  return ({ client: { address, isSecure, isProxied, isTrusted } }) => {
-    if (isProxied && !isTrusted) say('a proxy is not among the trusted proxies: clients share its address', address)
-    else if (!isSecure && !isLocal(address)) say('requests come unencrypted: tokens and recordings can be read on their way', address)
-  }
-}
-
-function isLocal(address: string): boolean {
-  return address === 'unix' || address === '::1' || address.startsWith('127.')
 }

@@ -16,7 +16,7 @@ import {
   type Answer,
   type Entry,
 } from './harness.ts'
-import { numberOf, startTraced, type Call } from './trace.ts'
+import { askRecorded, numberOf, startTraced, type Call } from './trace.ts'
 
 const THREE: readonly Entry[] = [
   ['f', Buffer.from('one'), 'a.wav'],
@@ -65,7 +65,7 @@ const rows: { name: string; before: number; completes: boolean; find: (call: Cal
   { name: 'the third link', before: 2, completes: true, find: (call) => call.name === 'link' && path(call).endsWith('messages.json') },
   { name: 'the sync of the project directory', before: 3, completes: true, find: (call) => isSync(call) && path(call).endsWith('responses/study') },
   { name: 'the sync of the receipts directory', before: 3, completes: true, find: (call) => isSync(call) && path(call).endsWith('receipts/study') },
-  { name: 'the sync of the receipt', before: 3, completes: true, find: (call) => isSync(call) && path(call).endsWith('.ndjson') },
+  { name: 'the sync of the receipt', before: 3, completes: true, find: (call) => isSync(call) && /\/receipts\/.*\.ndjson$/.test(path(call)) },
   { name: 'the removal of the note', before: 3, completes: true, find: (call) => call.name === 'unlink' && path(call).endsWith('.intent.json') },
   { name: 'the removal of what was staged', before: 3, completes: true, find: (call) => call.name === 'unlink' && path(call).endsWith('.part') },
   { name: 'the sync of the last file', before: 0, completes: false, find: (call) => isSync(call) && path(call).endsWith('2.part') },
@@ -100,7 +100,7 @@ test('a submission of one file that is killed between link and receipt is whole,
 const recoveryRows: { name: string; find: (call: Call) => boolean }[] = [
   { name: 'a link', find: (call) => call.name === 'link' && path(call).endsWith('b.wav') },
   { name: 'the sync of the project directory', find: (call) => isSync(call) && path(call).endsWith('responses/study') },
-  { name: 'the sync of the receipt', find: (call) => isSync(call) && path(call).endsWith('.ndjson') },
+  { name: 'the sync of the receipt', find: (call) => isSync(call) && /\/receipts\/.*\.ndjson$/.test(path(call)) },
   { name: 'the removal of the note', find: (call) => call.name === 'unlink' && path(call).endsWith('.intent.json') },
   { name: 'the removal of what was staged', find: (call) => call.name.startsWith('unlink') && path(call).endsWith('.part') },
 ]
@@ -183,7 +183,7 @@ function path(call: Call): string {
 
 async function traceSubmission(t: TestContext, entries = THREE): Promise<Call[]> {
   const server = await startTraced(t)
-  await submitForm(server, [['auth_token', await askToken(server)], ...entries])
+  await submitForm(server, [['auth_token', await askRecorded(server)], ...entries])
   return server.calls()
 }
 
@@ -191,7 +191,7 @@ async function killAt(t: TestContext, basedir: string, calls: readonly Call[], f
   const found = calls.find(find)
   assert.ok(found !== undefined, 'the submission makes this call')
   const server = await startTraced(t, `${found.name}:signal=KILL:when=${numberOf(calls, found)}`, { basedir })
-  const authToken = await askToken(server)
+  const authToken = await askRecorded(server)
   await assert.rejects(submitForm(server, [['auth_token', authToken], ...entries]), 'the server was killed before it answered')
   await server.stop('SIGKILL')
 }

@@ -19,7 +19,7 @@ import {
   type Entry,
   type Running,
 } from './harness.ts'
-import { injectInto, numberOf, startTraced, type Call } from './trace.ts'
+import { askRecorded, injectInto, numberOf, startTraced, type Call } from './trace.ts'
 import { fileStart, submitHead, Wire } from './wire.ts'
 
 const TWO: readonly Entry[] = [
@@ -44,13 +44,13 @@ const submissionRows: { name: string; find: (call: Call) => boolean; error: stri
   { name: 'the sync of the project directory', find: syncOf(/\/responses\/study$/), error: 'EIO', status: 500 },
   { name: 'the sync of the new receipts directory', find: syncOf(/\/receipts$/), error: 'EIO', status: 500 },
   { name: 'the sync of the receipts file’s name', find: syncOf(/\/receipts\/study$/), error: 'EIO', status: 500 },
-  { name: 'the sync of the receipt', find: syncOf(/\.ndjson$/), error: 'EIO', status: 500 },
-  { name: 'the sync of the receipt', find: syncOf(/\.ndjson$/), error: 'EDQUOT', status: 507 },
+  { name: 'the sync of the receipt', find: syncOf(/\/receipts\/.*\.ndjson$/), error: 'EIO', status: 500 },
+  { name: 'the sync of the receipt', find: syncOf(/\/receipts\/.*\.ndjson$/), error: 'EDQUOT', status: 507 },
   { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EIO', status: 500 },
   { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EROFS', status: 500 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'ENOSPC', status: 507 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'EDQUOT', status: 507 },
-  { name: 'the creation of the receipts file', find: creationOf(/\.ndjson$/), error: 'EDQUOT', status: 507 },
+  { name: 'the creation of the receipts file', find: creationOf(/\/receipts\/.*\.ndjson$/), error: 'EDQUOT', status: 507 },
   { name: 'the making of the project', find: mkdirOf(/\/responses\/study$/), error: 'ENOSPC', status: 507 },
   { name: 'the making of the receipts directory', find: mkdirOf(/\/receipts\/study$/), error: 'EROFS', status: 500 },
 ]
@@ -58,12 +58,12 @@ const submissionRows: { name: string; find: (call: Call) => boolean; error: stri
 test('a call that fails is told, leaves nothing, and the next submission works', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const normal = await startTraced(t)
-  await submitForm(normal, [['auth_token', await askToken(normal)], ...TWO])
+  await submitForm(normal, [['auth_token', await askRecorded(normal)], ...TWO])
   const calls = await normal.calls()
   for (const { name, find, error, status } of submissionRows) {
     await t.test(`${name} fails with ${error}: ${status}`, async (t) => {
       const server = await startTraced(t, failing(calls, find, error))
-      const authToken = await askToken(server)
+      const authToken = await askRecorded(server)
       const refused = await submitForm(server, [['auth_token', authToken], ...TWO])
       assert.equal(refused.status, status)
       assertRefusal(refused)
@@ -133,7 +133,7 @@ test('a later receipt that fails leaves no part of a line before the next', asyn
   const normal = await startTraced(t)
   await submitInTurn(normal, 2)
   const calls = await normal.calls()
-  const last = calls.findLast(syncOf(/\.ndjson$/))
+  const last = calls.findLast(syncOf(/\/receipts\/.*\.ndjson$/))
   const server = await startTraced(t, failing(calls, (call) => call === last, 'EIO'))
   const answers = await submitInTurn(server, 3)
   assert.deepEqual(answers.map(({ status }) => status), [200, 500, 200])
@@ -392,7 +392,7 @@ async function submitAgain(server: Running, authToken: string): Promise<Answer> 
 }
 
 async function submitInTurn(server: Running, count: number): Promise<Answer[]> {
-  const authToken = await askToken(server)
+  const authToken = await askRecorded(server)
   const answers: Answer[] = []
   for (let number = 0; number < count; number++) {
     const files: Entry[] = [['f', Buffer.from(`one ${number}`), 'a.wav'], ['f', Buffer.from(`two ${number}`), 'b.wav']]

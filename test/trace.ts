@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { startServer, temporaryDirectory, until, type Running, type StartOptions } from './harness.ts'
+import { askToken, readAudit, startServer, temporaryDirectory, until, type Running, type StartOptions } from './harness.ts'
 
 /** One system call, as `strace -f -y` wrote it down. */
 export interface Call {
@@ -41,6 +41,16 @@ export async function startTraced(t: TestContext, inject?: string, options: Star
     return parseTrace(await readFile(path, 'utf8'))
   }
   return { ...server, calls }
+}
+
+/**
+ * Asks for an auth token and waits until that is in the record of access: its calls then come before those of whatever
+ * follows, each time, and not between them.
+ */
+export async function askRecorded(server: Running): Promise<string> {
+  const authToken = await askToken(server)
+  await until('it is recorded', async () => (await readAudit(server.basedir)).some(({ event }) => event === 'token_issued'))
+  return authToken
 }
 
 /** Has strace change calls of one thread of a server that runs: their numbers count from here. */
