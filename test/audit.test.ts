@@ -15,6 +15,7 @@ import { asOtherUser } from './other-user.ts'
 import { parseTrace } from './trace.ts'
 
 const PARTICIPANT = 'Zoe-Quastenflosser'
+const CODE = 'K7QX-M2PW-9R4T' // as `keys prove` takes one
 const digits = (token: string) => createHash('sha256').update(token).digest('hex').slice(0, 8)
 const eventsIn = async (basedir: string) => (await readAudit(basedir)).map(({ event }) => event)
 const run = (basedir: string, ...args: string[]) => runProgram([...args, '--basedir', basedir])
@@ -134,6 +135,7 @@ test('every command leaves an entry before it begins and one when it has ended',
   run(basedir, 'doctor')
   run(basedir, 'audit')
   run(basedir, 'verify', 'nobody')
+  run(basedir, 'keys', 'prove', CODE)
   const told = (await readAudit(basedir)).slice(before).map(({ event, called, token, tokens, count, exit_code }) => [event, called ?? exit_code, token ?? tokens ?? count])
   assert.deepEqual(told.filter(([event]) => event !== 'doctor_ended'), [
     ['token_begun', 'token --project study --participant (hidden)', undefined],
@@ -155,12 +157,14 @@ test('every command leaves an entry before it begins and one when it has ended',
     ['audit_ended', 0, before + 17],
     ['verify_begun', 'verify nobody', undefined],
     ['verify_ended', 2, undefined],
+    ['keys_begun', 'keys prove (hidden)', undefined],
+    ['keys_ended', 2, undefined],
   ])
   for (const { user, host, run: id, uid } of (await readAudit(basedir)).slice(before)) {
     assert.ok(typeof user === 'string' && typeof host === 'string' && /^[0-9a-f]{8}$/.test(String(id)), 'it says who')
     assert.equal(uid, process.getuid?.())
   }
-  await assertNoSecrets(basedir, [authToken, issued, PARTICIPANT])
+  await assertNoSecrets(basedir, [authToken, issued, PARTICIPANT, CODE])
 })
 
 test('commands that follow one another share one file, and those at once lose nothing', async (t) => {
@@ -343,6 +347,12 @@ const calls: { command: string; args: string[]; words: string; project?: string 
   { command: 'export', args: ['p1', '/srv/anna', '--participant', 'anna'], words: 'export p1 (hidden) --participant (hidden)', project: 'p1' },
   { command: 'tokens', args: ['revoke', 'p1-0123456789abcdef0123456789abcdef'], words: 'tokens revoke (hidden)' },
   { command: 'keys', args: ['prove', 'p1', 'CODE-1234'], words: 'keys prove p1 (hidden)', project: 'p1' },
+  { command: 'keys', args: ['prove', 'K7QX-M2PW'], words: 'keys prove (hidden)' },
+  { command: 'keys', args: ['prove', '--recipients', 'age1x', 'K7QX-M2PW'], words: 'keys prove --recipients (hidden) (hidden)' },
+  { command: 'keys', args: ['prove', 'K7QX-M2PW', '--basedir', '/srv'], words: 'keys prove (hidden)' },
+  { command: 'keys', args: ['prove', 'p1', '--recipients=age1x', 'K7QX-M2PW'], words: 'keys prove p1 --recipients=(hidden) (hidden)', project: 'p1' },
+  { command: 'keys', args: ['--basedir', '/srv', 'prove', 'K7QX-M2PW'], words: 'keys prove (hidden)' },
+  { command: 'keys', args: ['challenge', 'p1'], words: 'keys challenge p1', project: 'p1' },
   { command: 'keys', args: ['new', 'lab.key'], words: 'keys new (hidden)' },
   { command: 'export', args: ['-p', 'anna', 'out'], words: 'export (hidden)' },
   { command: 'status', args: ['--json', '--', 'anna'], words: 'status --json (hidden)' },

@@ -14,7 +14,7 @@ const POSITIONALS: Readonly<Record<string, readonly string[] | undefined>> = {
   tokens: ['word', 'digits'],
   keys: ['word'],
   'keys challenge': ['word', 'project'],
-  'keys prove': ['word', 'project'],
+  'keys prove': ['word', 'project', 'code'],
 }
 
 // Flags whose values say nothing of a participant and are no secret.
@@ -37,7 +37,7 @@ export interface Call {
  * beside them, are hidden unless they are known to be no secret and to name no participant.
  */
 export function describeCall(command: string, args: readonly string[]): Call {
-  const positionals = POSITIONALS[`${command} ${args[0] ?? ''}`] ?? POSITIONALS[command] ?? []
+  const positionals = kindsOf(command, args)
   const hasParticipant = args.some((arg) => arg.startsWith('--participant'))
   const words: string[] = [command]
   let project: string | undefined
@@ -58,6 +58,19 @@ export function describeCall(command: string, args: readonly string[]): Call {
     flag = undefined
   }
   return { words: words.join(' '), project }
+}
+
+// The project of `keys prove` may be left out, its code may not: what stands last is the code, whatever it looks like.
+function kindsOf(command: string, args: readonly string[]): readonly string[] {
+  const kinds = POSITIONALS[`${command} ${args[0] ?? ''}`] ?? POSITIONALS[command] ?? []
+  if (!kinds.includes('code')) return kinds
+  const given = args.filter((arg, index) => !arg.startsWith('-') && !takesNext(args[index - 1] ?? ''))
+  return kinds.map((kind, index) => (index < given.length - 1 ? kind : 'code'))
+}
+
+function takesNext(arg: string): boolean {
+  const name = /^--([a-z][a-z-]*)$/.exec(arg)?.[1]
+  return name !== undefined && !ALONE.has(name)
 }
 
 const ALONE = new Set(['json', 'html', 'resume', 'yes'])
