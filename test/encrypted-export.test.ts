@@ -127,6 +127,12 @@ test('a study that is stored encrypted is exported with its key', async (t) => {
     assertSameTree(plain, out)
   })
 
+  await t.test('what is no identity is not read on from standard input', () => {
+    const { status, stderr } = spawnSync('sh', ['-c', 'yes | "$@"', 'sh', process.execPath, PROGRAM, 'export', '--basedir', whole, 'study', join(root, 'yes'), '--identity', '-'], { encoding: 'utf8' })
+    assert.equal(status, 2)
+    assert.match(stderr, /^Standard input is no identity file/)
+  })
+
   await t.test('nothing but the export is written', async (t) => {
     if (!needs(t, 'strace', 'strace')) return
     const [out, trace] = [join(root, 'traced'), join(root, 'trace')]
@@ -279,9 +285,9 @@ test('an identity file that is none is refused in a sentence, and no key is show
     await writeFile(path, `${key}\n`)
     for (const [mode, isWarned] of [[0o600, false], [0o640, true], [0o604, true], [0o400, false]] as const) {
       await chmod(path, mode)
-      const { status, stdout } = runExport(join(root, 'base'), join(root, `out-${mode}`), '--identity', path)
+      const { status, stderr } = runExport(join(root, 'base'), join(root, `out-${mode}`), '--identity', path)
       assert.equal(status, 0)
-      assert.equal(/^WARNING: other users of this machine may read .*open\.key.* chmod 600 /m.test(stdout), isWarned, mode.toString(8))
+      assert.equal(/^WARNING: other users of this machine may read .*open\.key.* chmod 600 /m.test(stderr), isWarned, mode.toString(8))
     }
   })
 })

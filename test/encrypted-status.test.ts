@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { collect } from '../lib/dataset/collection.ts'
+import { findIncompleteUploads } from '../lib/dataset/recent-uploads.ts'
 import { summariseSession, type SessionSummary } from '../lib/dataset/summary.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { copyEncrypted, makeIdentity, type Choose } from './encrypted.ts'
@@ -105,6 +106,12 @@ test('status tells without a key what receipts and names tell, and what they do 
     assert.doesNotMatch(stdout, /session upload-\S+ {2}complete/)
     assert.match(ask(all, 'study', '--participant', 'whole').stdout, /^ {2}whole {2}session upload-[0-9a-f-]{36} {2}all slices are there, encrypted, 4 entries in its zip, /m)
     assert.doesNotMatch(ask(server.basedir).stdout, /unknown|without a key/)
+  })
+  await t.test('the server is alarmed by the same uploads', async () => {
+    const later = Date.now() + 2 * 3_600_000
+    const [open, sealed] = await Promise.all([server.basedir, all].map((basedir) => findIncompleteUploads(new Layout(basedir), 'study', later)))
+    assert.equal(open?.length, 2)
+    assert.deepEqual(sealed, open)
   })
   await t.test('nobody is said not to have arrived without saying that a key may tell otherwise', () => {
     const { status, stdout } = ask(all, 'study', '--participant', 'nobody')

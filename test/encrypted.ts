@@ -70,7 +70,8 @@ async function storeFields(directory: string, { received_at: receivedAt, fields 
   return { ...{ field: '', media_type: 'application/json', holds: 'fields' }, name: 'fields.json', ...stored }
 }
 
-async function store(directory: string, title: string, content: Buffer, readers: readonly Identity[]): Promise<Omit<ReceiptFile, 'name'>> {
+/** Stores content under a name, encrypted; gives what its receipt says. */
+export async function store(directory: string, title: string, content: Buffer, readers: readonly Identity[]): Promise<Omit<ReceiptFile, 'name'>> {
   const sealed = encrypt(content, readers)
   await writeFile(join(directory, `${title}.age`), sealed)
   const zip = noteZip(content)

@@ -1,5 +1,5 @@
 // Measures the commands on large data, which is made on disk as the server writes it: 2 GB of recordings in one session, and
-// 100,000 submissions. Prints figures; fails where one is out of bounds. `npm run soak-dataset [directory]`.
+// 100,000 submissions; the same encrypted, with fewer submissions. Prints figures; fails where one is out of bounds. `npm run soak-dataset [directory]`.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
@@ -9,6 +9,8 @@ import { mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from '../lib/archive/crc32.ts'
+import type { Identity } from '../lib/crypt/keys.ts'
+import { makeIdentity, store } from './encrypted.ts'
 import { PROGRAM } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, SLICE_BYTES, type Sent } from './web-app.ts'
 import { writeZip } from './zip-writer.ts'
@@ -16,6 +18,7 @@ import { writeZip } from './zip-writer.ts'
 const RECORDINGS = 40
 const RECORDING_BYTES = 50_000_000
 const SUBMISSIONS = [25_000, 50_000, 100_000]
+const ENCRYPTED_SUBMISSIONS = [25_000]
 const HEAP_MEGABYTES = 256 // Node takes more where there is more; this is what 100,000 submissions need
 const MOST_MEMORY = 450_000_000
 
@@ -23,30 +26,36 @@ const MOST_MEMORY = 450_000_000
 class Writer {
   readonly #directory: string
   readonly #receipts: ReturnType<typeof createWriteStream>
+  readonly #reader: Identity | undefined
   #previous: string | null = null
   #count = 0
 
-  constructor(basedir: string) {
+  constructor(basedir: string, reader: Identity | undefined) {
+    this.#reader = reader
     this.#directory = join(basedir, 'uploads', 'responses', 'study')
     this.#receipts = createWriteStream(join(basedir, 'receipts', 'study', '20240101T000000.000000Z-00000000.ndjson'))
   }
 
-  static async open(basedir: string): Promise<Writer> {
+  static async open(basedir: string, reader: Identity | undefined): Promise<Writer> {
     await mkdir(join(basedir, 'uploads', 'responses', 'study'), { recursive: true })
     await mkdir(join(basedir, 'receipts', 'study'), { recursive: true })
-    return new Writer(basedir)
+    return new Writer(basedir, reader)
   }
 
   async add(participant: string, field: string, { name, content }: Sent): Promise<void> {
     const receivedAt = new Date(Date.UTC(2024, 0, 1) + this.#count++ * 20_000).toISOString().replace('Z', '000Z')
     const storedAs = `${receivedAt.replace(/[-:]/g, '')}-${name}`
-    await writeFile(join(this.#directory, storedAs), content)
-    const sha256 = createHash('sha256').update(content).digest('hex')
-    const files = [{ field, name, stored_as: storedAs, bytes: content.length, sha256 }]
+    const files = [{ field, name, ...(await this.#store(storedAs, content)) }]
     const receipt = { id: randomBytes(16).toString('hex'), received_at: receivedAt, project: 'study', token_sha256: sha256Of(participant), participant, fields: [], files }
     const line = JSON.stringify({ ...receipt, previous: this.#previous })
     this.#previous = sha256Of(line)
     if (!this.#receipts.write(`${line}\n`)) await once(this.#receipts, 'drain')
+  }
+
+  async #store(storedAs: string, content: Buffer): Promise<object> {
+    if (this.#reader !== undefined) return store(this.#directory, storedAs, content, [this.#reader])
+    await writeFile(join(this.#directory, storedAs), content)
+    return { stored_as: storedAs, bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') }
   }
 
   async close(): Promise<void> {
@@ -57,14 +66,18 @@ class Writer {
 
 const root = await mkdtemp(join(process.argv[2] ?? tmpdir(), 'reproschema-soak-'))
 try {
+  const reader = await makeIdentity(join(root, 'key'))
   await soakRecordings(join(root, 'large'))
-  await soakSubmissions(join(root, 'many'))
+  await soakRecordings(join(root, 'large-encrypted'), reader)
+  await soakSubmissions(join(root, 'many'), SUBMISSIONS)
+  await soakSubmissions(join(root, 'many-encrypted'), ENCRYPTED_SUBMISSIONS, reader)
 } finally {
   await rm(root, { recursive: true, force: true })
 }
 
-async function soakRecordings(basedir: string): Promise<void> {
-  const writer = await Writer.open(basedir)
+async function soakRecordings(basedir: string, reader?: Identity): Promise<void> {
+  const key = reader === undefined ? [] : ['--identity', join(root, 'key')]
+  const writer = await Writer.open(basedir, reader)
   const archive = join(basedir, 'session.zip')
   const stem = await writeLargeArchive(archive)
   const { size } = await stat(archive)
@@ -77,11 +90,12 @@ async function soakRecordings(basedir: string): Promise<void> {
   await handle.close()
   await writer.close()
   await rm(archive)
-  console.log(`one session of ${size} bytes in ${Math.ceil(size / SLICE_BYTES)} slices`)
-  await measure(['status', 'study', '--basedir', basedir])
-  await measure(['verify', '--basedir', basedir])
-  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir])
-  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir, '--resume'])
+  console.log(`one session of ${size} bytes in ${Math.ceil(size / SLICE_BYTES)} slices${reader === undefined ? '' : ', encrypted'}`)
+  if (reader !== undefined) for (const command of ['status', 'verify']) await measure([command, '--basedir', basedir])
+  await measure(['status', 'study', '--basedir', basedir, ...key])
+  await measure(['verify', '--basedir', basedir, ...key])
+  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir, ...key])
+  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir, ...key, '--resume'])
   await rm(join(root, 'out'), { recursive: true })
 }
 
@@ -117,11 +131,12 @@ async function writeLargeArchive(path: string): Promise<string> {
   return stem
 }
 
-async function soakSubmissions(basedir: string): Promise<void> {
-  const writer = await Writer.open(basedir)
+async function soakSubmissions(basedir: string, counts: readonly number[], reader?: Identity): Promise<void> {
+  const key = reader === undefined ? [] : ['--identity', join(root, 'key')]
+  const writer = await Writer.open(basedir, reader)
   const wav = makeWav(500)
   let written = 0
-  for (const submissions of SUBMISSIONS) {
+  for (const submissions of counts) {
     for (; written < submissions; written += 5) {
       for (const uid of [`p${written}`, `p${written}b`]) {
         const sitting = openApp(uid)
@@ -132,13 +147,15 @@ async function soakSubmissions(basedir: string): Promise<void> {
       }
       await writer.add(`p${written}`, 'responses', { name: 'messages.json', content: Buffer.from('[]') })
     }
-    console.log(`${submissions} submissions`)
+    console.log(`${submissions} submissions${reader === undefined ? '' : ', encrypted'}`)
     await new Promise((done) => setTimeout(done, 2000)) // the receipts are written
     await measure(['status', 'study', '--basedir', basedir])
+    if (reader !== undefined) await measure(['status', 'study', '--basedir', basedir, ...key])
   }
   await writer.close()
-  await measure(['verify', '--basedir', basedir])
-  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir])
+  await measure(['verify', '--basedir', basedir, ...key])
+  await measure(['export', 'study', join(root, 'out'), '--basedir', basedir, ...key])
+  await rm(join(root, 'out'), { recursive: true })
 }
 
 async function measure(args: readonly string[]): Promise<void> {
@@ -148,7 +165,8 @@ async function measure(args: readonly string[]): Promise<void> {
   const timer = setInterval(() => (memory = Math.max(memory, peakMemory(child.pid))), 20)
   const [code] = (await once(child, 'exit')) as [number | null]
   clearInterval(timer)
-  console.log(`  ${args[0]}${args.includes('--resume') ? ' --resume' : ''}: ${((performance.now() - began) / 1000).toFixed(1)} s, ${(memory / 1e6).toFixed(0)} MB of memory at most`)
+  const flags = ['--identity', '--resume'].filter((flag) => args.includes(flag)).map((flag) => ` ${flag}`).join('')
+  console.log(`  ${args[0]}${flags}: ${((performance.now() - began) / 1000).toFixed(1)} s, ${(memory / 1e6).toFixed(0)} MB of memory at most`)
   assert.equal(code, 0)
   assert.ok(memory < MOST_MEMORY)
 }

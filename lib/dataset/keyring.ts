@@ -8,7 +8,7 @@ import type { Identity } from '../crypt/keys.ts'
 import { measureContent, MOST_BEGIN_BYTES, SealedContent, USUAL_BEGIN_BYTES } from '../crypt/sealed-content.ts'
 import { systemCode } from '../errors.ts'
 
-const MOST_KEPT = 1024 // file keys; a session has a few dozen files, and is read several times over
+const MOST_KEPT = 16 * 1024 // files: each is opened for the order of all, and once more for its session; to find its key takes longer than to read it
 
 /** A file that is as it should be, and is encrypted to nobody whose identity was given. */
 export class LockedError extends ArchiveError {}
