@@ -7,7 +7,7 @@ import { test, type TestContext } from 'node:test'
 import { formatIdentity, newIdentity, type Identity } from '../lib/crypt/keys.ts'
 import { copyEncrypted, makeIdentity, type Choose } from './encrypted.ts'
 import { check, runExport } from './exported.ts'
-import { askToken, listFiles, needs, PROGRAM, readReceipts, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { askToken, listFiles, needs, PROGRAM, readReceipts, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 
 const SLICE = 150_000 // three chunks of an age file, and nothing of them at their borders
@@ -140,7 +140,8 @@ test('a study that is stored encrypted is exported with its key', async (t) => {
     assert.equal(spawnSync('strace', command, { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '' } }).status, 0)
     const opened = (await readFile(trace, 'utf8')).split('\n').filter((line) => /O_WRONLY|O_RDWR|O_CREAT|creat\(|memfd_create\(/.test(line))
     assert.ok(opened.some((line) => line.includes(`"${out}/`)), 'the export writes')
-    assert.deepEqual(opened.filter((line) => !line.includes(`"${out}/`) && !line.includes('"/dev/null"')), [])
+    const allowed = [`"${out}/`, '"/dev/null"', `"${join(whole, 'audit')}/`]
+    assert.deepEqual(opened.filter((line) => !allowed.some((place) => line.includes(place))), [])
   })
 
   await t.test('without a key it says what to do, and writes nothing', async () => {
@@ -276,9 +277,16 @@ test('an identity file that is none is refused in a sentence, and no key is show
       assertShowsNoKey(stdout + stderr, identity)
     })
   }
-  await t.test('a key that stands where an argument should is not shown either', () => {
-    const { stdout, stderr } = runExport(join(root, 'base'), join(root, 'out'), key)
-    assertShowsNoKey(stdout + stderr, identity)
+  await t.test('a key that stands where a name should is not shown either, nor kept in the record of access', async () => {
+    const base = join(root, 'base')
+    const calls = [['study', 'out', key], [key, 'out'], ['study', join(root, 'out'), `--identity=${key}`], ['study', join(root, 'out'), '--since', key], ['study', join(root, 'out'), `--${key}`]]
+    for (const args of calls) {
+      const { status, stdout, stderr } = runProgram(['export', '--basedir', base, ...args])
+      assert.equal(status, 2, stderr)
+      assertShowsNoKey(stdout + stderr, identity)
+    }
+    assert.equal(spawnSync('grep', ['-rqai', key.slice(15), base]).status, 1)
+    assert.ok((await listFiles(base)).some((path) => path.startsWith('audit/')), 'there is a record')
   })
   await t.test('one that others may read is warned of', async () => {
     const path = join(root, 'open.key')

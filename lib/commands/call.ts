@@ -1,6 +1,7 @@
 import { isProject } from '../project.ts'
 
 const HIDDEN = '(hidden)'
+const SECRET_KEY = /AGE-SECRET-KEY-/i // in the place of a name, by mistake
 
 // What stands beside the flags of each command, as far as it may be kept: what is not here is hidden, so that a new command
 // gives nothing away. `keys` has a word first, which decides what follows.
@@ -43,7 +44,8 @@ export function describeCall(command: string, args: readonly string[]): Call {
   let project: string | undefined
   let flag: string | undefined // whose value may follow
   let position = 0
-  for (const arg of args) {
+  for (const given of args) {
+    const arg = SECRET_KEY.test(given) ? HIDDEN : given
     if (/^-(?!-[a-z])/.test(arg)) return { words: [...words, HIDDEN].join(' '), project } // from here on nobody knows what is what
     const [, name, value] = /^--([a-z][a-z-]*)(?:=(.*))?$/s.exec(arg) ?? []
     if (name !== undefined) {

@@ -29,7 +29,7 @@ type Selected = Selection & { readonly identities: string | undefined }
  * Writes a project's data as a dataset into a directory of its own.
  * @returns the exit code: 0 if everything was written
  */
-export async function exportDataset(args: readonly string[], { print, note, showProgress, input, environment }: Output): Promise<number> {
+export async function exportDataset(args: readonly string[], { print, note, tell, input, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
     flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['project', 'out'],
@@ -39,7 +39,7 @@ export async function exportDataset(args: readonly string[], { print, note, show
   if (out === '') throw new ConfigError(['<out> is empty. Name the directory that the dataset goes to.'])
   await findProjects(layout, project)
   const root = resolve(out)
-  const keyring = await readKeyring(texts('identity'), input, print)
+  const keyring = await readKeyring(texts('identity'), { input, tell })
   const selection = { ...wish, identities: keyring?.digest }
   const snapshot = await findSnapshot(layout, root, selection, isSet('resume'))
   const arrivals = await readArrivals(layout, project, snapshot)

@@ -1,6 +1,5 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { text } from 'node:stream/consumers'
 import { ConfigError } from '../config.ts'
 import { AgeError } from '../crypt/age-error.ts'
 import { parseIdentities, type Identity } from '../crypt/keys.ts'
@@ -22,20 +21,30 @@ export const IDENTITY_FLAG = { identity: { type: 'string', multiple: true } } as
  * Reads the identities that open encrypted files; undefined where none is named. Nothing that it says holds a key. Throws a
  * `ConfigError` where one is no identity file.
  * @param paths files as age-keygen writes them; `-` is standard input
- * @param warn is told of a file that others may read
  */
-export async function readKeyring(paths: readonly string[], input: Output['input'], warn: (line: string) => void): Promise<Keyring | undefined> {
+export async function readKeyring(paths: readonly string[], { input, tell }: Pick<Output, 'input' | 'tell'>): Promise<Keyring | undefined> {
   if (paths.length === 0) return undefined
   if (paths.filter((path) => path === STANDARD_INPUT).length > 1) throw new ConfigError(['--identity - stands for standard input, which can be read once.'])
   const identities: Identity[] = []
   for (const path of paths) {
-    const content = path === STANDARD_INPUT ? await text(input()) : await readIdentityFile(path, warn)
-    identities.push(...parse(path === STANDARD_INPUT ? 'Standard input' : plain(path), content))
+    const text = path === STANDARD_INPUT ? await readText(input()) : await readIdentityFile(path, tell)
+    identities.push(...parse(path === STANDARD_INPUT ? 'Standard input' : plain(path), text))
   }
   return new Keyring(identities)
 }
 
-async function readIdentityFile(path: string, warn: (line: string) => void): Promise<string> {
+async function readText(source: AsyncIterable<Buffer>): Promise<string> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of source) {
+    pieces.push(piece)
+    bytes += piece.length
+    if (bytes > MOST_BYTES) throw new ConfigError(['Standard input is no identity file, which holds a line that begins with AGE-SECRET-KEY-1.'])
+  }
+  return Buffer.concat(pieces).toString()
+}
+
+async function readIdentityFile(path: string, tell: (line: string) => void): Promise<string> {
   if (KEY.test(path.trim())) throw new ConfigError(['--identity takes the name of a file that holds the key, not the key itself, which other users of this machine could then see.'])
   const name = plain(path)
   try {
@@ -43,7 +52,7 @@ async function readIdentityFile(path: string, warn: (line: string) => void): Pro
     try {
       const found = await handle.stat()
       if (found.isDirectory() || found.size > MOST_BYTES) throw new ConfigError([`${name} is no identity file, which holds a line that begins with AGE-SECRET-KEY-1.`])
-      if (found.isFile() && (found.mode & OF_OTHERS) !== 0) warn(`WARNING: other users of this machine may read ${name}, which opens the recordings. Run: chmod 600 ${name}`)
+      if (found.isFile() && (found.mode & OF_OTHERS) !== 0) tell(`WARNING: other users of this machine may read ${name}, which opens the recordings. Run: chmod 600 ${name}`)
       return await handle.readFile('utf8')
     } finally {
       await handle.close()

@@ -17,14 +17,14 @@ const MOST_DAYS = 31
  * Tells what has arrived: sessions, participants, what is missing, submissions per day.
  * @returns the exit code: 1 where a participant was asked for who has sent nothing
  */
-export async function status(args: readonly string[], { print, note, showProgress, input, environment }: Output): Promise<number> {
+export async function status(args: readonly string[], { print, note, tell, input, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
     flags: { participant: { type: 'string' }, json: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['[project]'],
   })
   const participant = text('participant')?.trim()
   if (participant !== undefined && positionals.length === 0) throw new ConfigError(['--participant needs a project: status PROJECT --participant X.'])
-  const keyring = await readKeyring(texts('identity'), input, (line) => (isSet('json') ? undefined : print(line)))
+  const keyring = await readKeyring(texts('identity'), { input, tell })
   const summaries: Summary[] = []
   for (const project of await findProjects(layout, positionals[0])) {
     const count = showProgress && ((done: number, of: number) => (done % 100 === 0 ? showProgress(`${project}: ${done} of ${of} uploads`) : undefined))

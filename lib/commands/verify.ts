@@ -11,9 +11,9 @@ import { formatBytes, formatCount } from './units.ts'
  * Holds every receipt against the disk, and the record of access against itself, in a base directory or a copy of one.
  * @returns the exit code: 0 only if everything that was promised or recorded is there, unchanged
  */
-export async function verify(args: readonly string[], { print, note, showProgress, input, environment }: Output): Promise<number> {
+export async function verify(args: readonly string[], { print, note, tell, input, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, texts } = readArguments(args, environment, { flags: IDENTITY_FLAG, names: ['[project]'] })
-  const keyring = await readKeyring(texts('identity'), input, print)
+  const keyring = await readKeyring(texts('identity'), { input, tell })
   let broken = 0
   let unopened = 0
   for (const project of await findProjects(layout, positionals[0])) {
