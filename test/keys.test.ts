@@ -273,7 +273,7 @@ for (const { name, args, says } of usages) {
     const { status, stdout, stderr } = runProgram(['keys', ...args], { REPROSCHEMA_BACKEND_BASEDIR: basedir })
     assert.deepEqual([status, stdout], [2, ''])
     assert.match(stderr, says)
-    assert.deepEqual(await readdir(basedir), ['tokens'])
+    assert.deepEqual((await readdir(basedir)).filter((name) => name !== 'audit'), ['tokens']) // the call itself is recorded
   })
 }
 

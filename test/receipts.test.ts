@@ -121,6 +121,7 @@ test('who asks while work runs waits for the next run, which all of them share',
   const done: string[] = []
   const ask = (name: string) => void run.run().then(() => done.push(name), () => done.push(`${name} failed`))
   ask('a')
+  await null // who asks at this moment shares its run
   assert.equal(began(), 1)
   ask('b')
   ask('c')
@@ -134,9 +135,11 @@ test('who asks while work runs waits for the next run, which all of them share',
   await end()
   assert.deepEqual([done.at(-1), run.isIdle], ['d', true])
   ask('e')
-  assert.equal(began(), 4, 'idle work begins at once')
+  ask('f')
+  await null
+  assert.equal(began(), 4, 'idle work begins in a moment, for all who ask at that one')
   await end()
-  assert.deepEqual([done.at(-1), run.isIdle], ['e', true])
+  assert.deepEqual([done.slice(-2), run.isIdle, began()], [['e', 'f'], true, 4])
 })
 
 test('each who asks is covered by a run that began later, however they come', async () => {
