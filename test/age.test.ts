@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { createCipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createHmac, createPrivateKey, createPublicKey, hkdfSync, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -75,6 +75,15 @@ test('the key pair of the specification is read and written', () => {
   assert.equal(known?.recipient.text, KNOWN_RECIPIENT)
   assert.equal(known && formatIdentity(known), KNOWN_IDENTITY)
   assert.deepEqual(parseRecipient(KNOWN_RECIPIENT).publicKey, known?.recipient.publicKey)
+})
+
+test('a secret key has the public key that OpenSSL derives', () => {
+  for (let round = 0; round < 20; round++) {
+    const { secret, recipient } = newIdentity()
+    const der = Buffer.concat([Buffer.from('302e020100300506032b656e04220420', 'hex'), secret]) // RFC 8410 §7
+    const derived = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })).export({ format: 'der', type: 'spki' })
+    assert.deepEqual(recipient.publicKey, derived.subarray(-32))
+  }
 })
 
 test('recipients are parted by lines, commas or blanks, and comments are none', () => {

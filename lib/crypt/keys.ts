@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import { AgeError } from './age-error.ts'
 import { formatBech32, parseBech32 } from './bech32.ts'
-import { publicKeyOf, shareSecret } from './x25519.ts'
+import { newKeyPair, readKeyPair, readPublicKey, shareSecret } from './x25519.ts'
 
 const KEY_BYTES = 32
 const RECIPIENT_PREFIX = 'age'
@@ -12,12 +12,16 @@ export interface Recipient {
   /** As it is written: `age1…`. */
   readonly text: string
   readonly publicKey: Buffer
+  /** The same, as it is worked with. */
+  readonly key: KeyObject
 }
 
 /** What opens the files of its recipient. It belongs on the researcher's machine, never on the server. */
 export interface Identity {
   readonly recipient: Recipient
   readonly secret: Buffer
+  /** The same, as it is worked with. */
+  readonly key: KeyObject
 }
 
 /** Makes a new key pair. */
@@ -36,8 +40,9 @@ export function parseRecipient(text: string): Recipient {
   if (prefix !== RECIPIENT_PREFIX || bytes.length !== KEY_BYTES || text !== text.toLowerCase()) {
     throw new AgeError('it is no X25519 recipient, which begins with age1')
   }
-  if (shareSecret(randomBytes(KEY_BYTES), bytes) === undefined) throw new AgeError('it is a key that nobody can hold')
-  return { text, publicKey: bytes }
+  const key = readPublicKey(bytes)
+  if (shareSecret(newKeyPair().secretKey, key) === undefined) throw new AgeError('it is a key that nobody can hold')
+  return { text, publicKey: bytes, key }
 }
 
 /** Reads a list of recipients: parted by lines, commas or blanks; `#` begins a comment line. Throws an `AgeError` that names the wrong one. */
@@ -70,6 +75,7 @@ function contentLines(text: string): string[] {
 }
 
 function identityOf(secret: Buffer): Identity {
-  const publicKey = publicKeyOf(secret)
-  return { secret, recipient: { text: formatBech32(RECIPIENT_PREFIX, publicKey), publicKey } }
+  const { secretKey, publicKey } = readKeyPair(secret)
+  const recipient = { text: formatBech32(RECIPIENT_PREFIX, publicKey), publicKey, key: readPublicKey(publicKey) }
+  return { secret, key: secretKey, recipient }
 }

@@ -1,8 +1,8 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
 import { AgeError } from './age-error.ts'
 import { formatBase64, parseBase64 } from './base64.ts'
 import type { Identity, Recipient } from './keys.ts'
-import { publicKeyOf, shareSecret } from './x25519.ts'
+import { newKeyPair, readPublicKey, shareSecret } from './x25519.ts'
 
 const TYPE = 'X25519'
 const INFO = 'age-encryption.org/v1/X25519'
@@ -21,10 +21,9 @@ export interface Stanza {
 }
 
 /** Wraps a file key for a recipient (c2sp.org/age, "X25519 recipient stanza"). Throws an `AgeError` for a key that nobody can hold. */
-export function wrapFileKey(fileKey: Buffer, { publicKey, text }: Recipient): Stanza {
-  const secret = randomBytes(SHARE_BYTES)
-  const share = publicKeyOf(secret)
-  const shared = shareSecret(secret, publicKey)
+export function wrapFileKey(fileKey: Buffer, { publicKey, key, text }: Recipient): Stanza {
+  const { secretKey, publicKey: share } = newKeyPair()
+  const shared = shareSecret(secretKey, key)
   if (shared === undefined) throw new AgeError(`the recipient ${text} is no usable key`)
   const cipher = createCipheriv(CIPHER, wrapKey(shared, share, publicKey), NONCE, { authTagLength: TAG_BYTES })
   const body = Buffer.concat([cipher.update(fileKey), cipher.final(), cipher.getAuthTag()])
@@ -32,13 +31,13 @@ export function wrapFileKey(fileKey: Buffer, { publicKey, text }: Recipient): St
 }
 
 /** Gives the file key where the stanza is for this identity, else undefined. Throws an `AgeError` where it is malformed. */
-export function unwrapFileKey({ args, body }: Stanza, { secret, recipient }: Identity): Buffer | undefined {
+export function unwrapFileKey({ args, body }: Stanza, { key, recipient }: Identity): Buffer | undefined {
   if (args[0] !== TYPE) return undefined
   const share = args[1] === undefined ? undefined : parseBase64(args[1])
   if (args.length !== 2 || share?.length !== SHARE_BYTES || body.length !== FILE_KEY_BYTES + TAG_BYTES) {
     throw new AgeError('its header has a malformed X25519 stanza')
   }
-  const shared = shareSecret(secret, share)
+  const shared = shareSecret(key, readPublicKey(share))
   if (shared === undefined) throw new AgeError('its header has an X25519 stanza that anybody could open')
   const decipher = createDecipheriv(CIPHER, wrapKey(shared, share, recipient.publicKey), NONCE, { authTagLength: TAG_BYTES })
   decipher.setAuthTag(body.subarray(FILE_KEY_BYTES))
