@@ -45,7 +45,7 @@ export class Slowing {
     if (ms === 0 || ofNetwork >= MOST_WAITING_OF_NETWORK || this.#waitingInAll >= MOST_WAITING) return
     this.#waiting.set(network, ofNetwork + 1)
     this.#waitingInAll++
-    await sleep(ms)
+    await sleep(ms, undefined, { ref: false })
     this.#waitingInAll--
     const left = (this.#waiting.get(network) ?? 1) - 1
     if (left === 0) this.#waiting.delete(network)
