@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { chmod, chown, cp, link, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { newIdentity } from '../lib/crypt/keys.ts'
+import { formatIdentity, newIdentity } from '../lib/crypt/keys.ts'
 import { findLastSubmission } from '../lib/dataset/last-submission.ts'
 import { formatIntent } from '../lib/store/intent.ts'
 import { Layout } from '../lib/store/layout.ts'
@@ -440,7 +440,8 @@ test('who was invited and never sent anything has a token that goes', async (t) 
 })
 
 test('of an encrypted study a participant withdraws without a key: by tokens and the names of uploads', async (t) => {
-  const server = await startEncrypting(t, [newIdentity()])
+  const identity = newIdentity()
+  const server = await startEncrypting(t, [identity])
   const { basedir } = server
   const [x, y, nobody] = [await issueToken(basedir, 'study', 'p-x'), await issueToken(basedir, 'study', 'p-y'), await issueToken(basedir)]
   const [ofX, ofY] = [openApp('p-x'), openApp('p-y')]
@@ -460,4 +461,11 @@ test('of an encrypted study a participant withdraws without a key: by tokens and
   assert.deepEqual(await listFiles(join(basedir, 'uploads', 'responses', 'study')), kept)
   assert.equal(runVerify(basedir).status, 0)
   assert.match(runWithdraw(basedir, 'p-x', '--yes').stdout, NOTHING)
+
+  await submitForm(server, [['auth_token', nobody], ['responses', '[{"isAbout":"record_id","value":"p-x"}]']])
+  assert.match(runWithdraw(basedir, 'p-x').stdout, NOTHING, 'without a key nobody knows whose these answers are')
+  const key = join(basedir, '..', 'withdraw-key')
+  await writeFile(key, `${formatIdentity(identity)}\n`, { mode: 0o600 })
+  t.after(() => rm(key))
+  assert.match(runWithdraw(basedir, 'p-x', '--identity', key).stdout, /^answers .*-messages\.json\.age/m)
 })

@@ -54,7 +54,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'withdraw',
     {
-      usage: 'PROJECT --participant X [--yes] [--json] [--basedir DIRECTORY]',
+      usage: 'PROJECT --participant X [--yes] [--identity FILE] [--json] [--basedir DIRECTORY]',
       description: 'shows what of a participant who withdraws would go; with --yes erases it; exit code 1 if something then stays',
       run: async (args, output) => (await import('./withdraw.ts')).withdraw(args, output),
     },

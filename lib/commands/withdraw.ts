@@ -4,11 +4,13 @@ import { TRUST_MS, type Grant } from '../access/grants.ts'
 import { ConfigError } from '../config.ts'
 import { findBelongings, isNothing, type Belongings } from '../dataset/belongings.ts'
 import { erase, eraseUnfinished, findUnerased, finishErasures } from '../dataset/erasure.ts'
+import type { Keyring } from '../dataset/keyring.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { isProject } from '../project.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
+import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import { openGrants } from './local-grants.ts'
 import type { Output } from './output.ts'
 import { toJson, toLines, type Told } from './withdraw-report.ts'
@@ -22,31 +24,35 @@ interface Wish {
   readonly layout: Layout
   readonly project: string
   readonly participant: string
+  /** What opens encrypted files: their answers may tell whose they are. */
+  readonly keyring: Keyring | undefined
 }
 
 /**
  * Shows what of a participant who withdraws would go; with `--yes` it goes.
  * @returns the exit code: 1 where something that names the participant was to go, and stays
  */
-export async function withdraw(args: readonly string[], { print, environment }: Output): Promise<number> {
-  const { layout, positionals, text, isSet } = readArguments(args, environment, {
-    flags: { participant: { type: 'string' }, yes: { type: 'boolean' }, json: { type: 'boolean' } },
+export async function withdraw(args: readonly string[], { print, tell, note, input, environment }: Output): Promise<number> {
+  const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
+    flags: { participant: { type: 'string' }, yes: { type: 'boolean' }, json: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['project'],
   })
   const [project = ''] = positionals
   const participant = text('participant')?.trim() ?? ''
   if (participant === '') throw new ConfigError(['--participant is missing: withdraw PROJECT --participant X.'])
-  const wish = { layout, project, participant }
+  const keyring = await readKeyring(texts('identity'), { input, tell })
+  const wish = { layout, project, participant, keyring }
   const tokens = isProject(project) ? await findTokens(wish) : []
   if (tokens.length === 0) await findProjects(layout, project)
   const told = isSet('yes') ? await withRight(wish, () => eraseAll(wish)) : await look(wish, tokens)
+  note({ receipts: told.receipts.length, files: told.files.length, tokens: told.tokens.length })
   for (const line of isSet('json') ? [JSON.stringify(toJson(told))] : toLines(told)) print(line)
   return told.isDone && told.staying.length + told.unerased.strange.length > 0 ? 1 : 0
 }
 
 async function look(wish: Wish, tokens: readonly Grant[]): Promise<Told> {
   const unerased = await findUnerased(wish.layout, wish.project)
-  const found = await findBelongings(wish.layout, wish.project, wish.participant)
+  const found = await findBelongings(wish.layout, wish.project, wish.participant, wish.keyring)
   return { ...wish, ...found, isDone: false, tokens, unerased }
 }
 
@@ -58,7 +64,7 @@ async function eraseAll(wish: Wish): Promise<Told> {
   const unerased = await finishErasures(layout, project)
   const gone: Belongings[] = []
   for (;;) {
-    const found = await findBelongings(layout, project, participant)
+    const found = await findBelongings(layout, project, participant, wish.keyring)
     const isOver = isNothing(found)
     if (isOver || gone.length === MOST_LOOKS) {
       return { ...wish, ...found, ...join(gone), staying: [...found.staying, ...(isOver ? [] : [KEEPS_ARRIVING])], isDone: true, tokens, unerased }

@@ -4,6 +4,7 @@ import type { Receipt } from '../store/receipt.ts'
 import { lookAtStaging, type IntentFile, type StagingLook } from '../store/staging-look.ts'
 import { findClaimants, type Claimants } from './claimants.ts'
 import { collect } from './collection.ts'
+import type { Keyring } from './keyring.ts'
 import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
@@ -64,10 +65,11 @@ export function isNothing({ receipts, files, unfinished }: Belongings): boolean 
  * Finds what is to go when a participant withdraws. A form goes whole, with its receipt and its files, or not at all. It
  * goes where its token was issued for the participant, or nobody and its files are the participant's, unless another
  * participant may have a part in it: that is told, and stays.
+ * @param keyring what opens encrypted files; without it they are known by their tokens and names alone
  */
-export async function findBelongings(layout: Layout, project: string, participant: string): Promise<Belongings> {
+export async function findBelongings(layout: Layout, project: string, participant: string, keyring?: Keyring): Promise<Belongings> {
   const look = await lookAtStaging(layout) // before the receipts: what is published by then is found there
-  const collection = await collect(layout, project)
+  const collection = await collect(layout, project, { keyring })
   const claimants = await findClaimants(collection)
   const { placed, unreadable, isRepeatOfWithdrawn } = await readPlaced(layout, project)
   const choice = new Choice(participant, claimants)

@@ -2,7 +2,7 @@ import { forEachBounded } from './bounded.ts'
 import type { Collection } from './collection.ts'
 import { findingsOf, type Inspected } from './inspection.ts'
 import { isMixed } from './ownership.ts'
-import { claim } from './participant.ts'
+import { claim, decideParticipant } from './participant.ts'
 import { findSender, type Sender } from './sender.ts'
 import type { Arrival, Upload } from './upload.ts'
 
@@ -48,7 +48,8 @@ export async function findClaimants(collection: Collection): Promise<ReadonlyMap
   for (const { upload } of collection.sealedUploads) {
     const tokens = claim(slicesOf(upload).map(({ submission }) => submission.participant))
     const uids = claim([upload.uid])
-    const claims = { owners: tokens.length > 0 ? tokens : uids, named: claim([...tokens, ...uids]), conflicts: [] }
+    const { conflict } = decideParticipant({ tokens, uids, answers: [] })
+    const claims = { owners: tokens.length > 0 ? tokens : uids, named: claim([...tokens, ...uids]), conflicts: claim([conflict]) }
     for (const { file } of slicesOf(upload)) all.add(file.storedAs, claims)
   }
   await forEachBounded(collection.messages, AT_ONCE, async (arrival) => {
