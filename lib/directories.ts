@@ -1,4 +1,4 @@
-import { lchown, lstat, mkdir, rmdir } from 'node:fs/promises'
+import { lchown, lstat, mkdir, readdir, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncDirectory, type FileOwner } from './durable.ts'
 import { systemCode } from './errors.ts'
@@ -11,6 +11,16 @@ const DIRECTORY_MODE = 0o700
 export class NotDirectoryError extends Error {
   constructor(path: string) {
     super(`${path} is not a directory, and links are not followed`)
+  }
+}
+
+/** Gives the names in a directory; none where it is not there. */
+export async function entriesOf(path: string): Promise<string[]> {
+  try {
+    return await readdir(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw error
   }
 }
 

@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises'
 import type { RecipientList } from '../crypt/recipient-list.ts'
-import { HttpError, systemCode } from '../errors.ts'
+import { entriesOf } from '../directories.ts'
+import { HttpError } from '../errors.ts'
 import { isProject } from '../project.ts'
 import { readOwnList, type OwnList } from './own-list.ts'
 import { readProofs, type Proof } from './proofs.ts'
@@ -165,14 +165,5 @@ export class ProjectKeys {
     if (this.#told.get(project) === reason) return
     this.#told.set(project, reason)
     this.#onFallback(project, reason)
-  }
-}
-
-async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw error
   }
 }

@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Directories } from '../directories.ts'
+import { entriesOf, type Directories } from '../directories.ts'
 import { createWhole, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { sha256Of } from './secret.ts'
@@ -86,15 +86,6 @@ async function readRecord(path: string): Promise<unknown> {
   } catch (error) {
     // Cut off by a crash before its secret was told to anyone: as good as not there.
     if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
-async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
     throw error
   }
 }

@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readChain, type ChainLine } from '../chain/chain-lines.ts'
+import { entriesOf } from '../directories.ts'
 import { systemCode } from '../errors.ts'
 import { isEntry, type Entry } from './entry.ts'
 
@@ -76,13 +76,4 @@ function stemOf(name: string): string {
 // 20241101T023615.123456Z-… is 2024-11-01T02:36:15.123Z; NaN where somebody else has given the name.
 function startMsOf({ name }: TrailFile): number {
   return Date.parse(name.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d\.\d{3}).*$/s, '$1-$2-$3T$4:$5:$6Z'))
-}
-
-async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw error
-  }
 }

@@ -1,9 +1,7 @@
 import { createReadStream } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ChainFile } from '../chain/chain-file.ts'
-import type { Directories } from '../directories.ts'
-import { systemCode } from '../errors.ts'
+import { entriesOf, type Directories } from '../directories.ts'
 import type { Layout } from './layout.ts'
 import type { Receipt } from './receipt.ts'
 import type { StampClock } from './stamp.ts'
@@ -72,15 +70,6 @@ export class Receipts {
         await file.close()
       }
     }
-  }
-}
-
-async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [] // the project's first receipt has not been written
-    throw error
   }
 }
 
