@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { askToken, countSockets, listUploads, readReceipts, sleep, startServer, until, type Running } from './harness.ts'
 import { fileStart, formEnd, submission, submitHead, Wire, type WireAnswer } from './wire.ts'
@@ -78,6 +79,7 @@ async function start(t: TestContext): Promise<{ server: Running; authToken: stri
   const socketsBefore = await countSockets(server)
   await repeat(20, 4, (index) => assertAccepted(upload(server.port, { authToken, seed: `first ${index}`, bytes: 100_000 })))
   await until('closed connections are let go of', async () => (await countSockets(server)) <= socketsBefore)
+  await until('the record of access is open', async () => (await readdir(join(server.basedir, 'audit')).catch(() => [])).length > 0) // a tenth of a second after the token
   return { server, authToken, descriptorsBefore: await descriptors(server), bytesBefore: await residentBytes(server) }
 }
 
