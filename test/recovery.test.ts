@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,10 +7,10 @@ import test, { type TestContext } from 'node:test'
 import { Directories } from '../lib/directories.ts'
 import { formatIntent } from '../lib/store/intent.ts'
 import { Layout } from '../lib/store/layout.ts'
-import { describeSelf, isRunning, type Owner } from '../lib/store/owner.ts'
+import { describeSelf, isRunning, parseOwner, type Owner } from '../lib/store/owner.ts'
 import { Store } from '../lib/store/store.ts'
 import { checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
-import { temporaryDirectory, until } from './harness.ts'
+import { needs, startServer, temporaryDirectory, until } from './harness.ts'
 
 const DEAD = '20241101T120000.000000Z-0000dead'
 const SILENT_SECONDS = 6 * 60
@@ -65,11 +65,34 @@ const runningRows: { name: string; owner: Partial<Owner>; expected: boolean | un
   { name: 'a process of a machine of the same name is unknown', owner: { machine: 'two', boot: 'first' }, expected: undefined },
   { name: 'a process of a container that has no identity is unknown', owner: { machine: '', boot: 'first' }, machine: '', expected: undefined },
   { name: 'a process of another host is unknown', owner: { host: 'other' }, expected: undefined },
+  { name: 'a process that systemd hides the boot from runs', owner: { boot: '' }, expected: true },
+  { name: 'a process that systemd hid the boot from, and whose number another one has now, is dead', owner: { boot: '', began: '1' }, expected: false },
+  { name: 'a process of a container that has no identity and hides the boot is unknown', owner: { machine: '', boot: '' }, machine: '', expected: undefined },
   { name: 'a process of another namespace is unknown', owner: { namespace: 'pid:[2]' }, expected: undefined },
 ]
 for (const { name, owner, machine = 'one', expected } of runningRows) {
   test(name, () => assert.equal(isRunning({ ...here, ...owner }, { ...here, machine }), expected))
 }
+
+test('a server sees the process that a command on the machine is, as far as systemd lets it', () => {
+  assert.deepEqual([isRunning(here, { ...here, boot: '' }), isRunning({ ...here, began: '1' }, { ...here, boot: '' })], [true, false])
+})
+
+// What the unit does to the server: `ProcSubset=pid` leaves the processes alone in /proc.
+test('a server whose /proc has the processes alone is seen to run, and to have ended', async (t) => {
+  if (!needs(t, 'unshare', 'util-linux')) return
+  const alone = 'mount -t proc -o subset=pid proc /proc && exec "$0" "$@"'
+  const through = ['unshare', '--mount', 'sh', '-c', alone]
+  const [command = '', ...args] = [...through, 'test', '!', '-e', '/proc/sys']
+  if (spawnSync(command, args).status !== 0) return t.skip('this user may not mount /proc')
+  const server = await startServer(t, { through })
+  const staging = join(server.basedir, 'uploads/staging')
+  const owner = parseOwner(await readFile(join(staging, (await readdir(staging))[0] ?? '', 'owner.json'), 'utf8'))
+  assert.ok(owner !== undefined)
+  assert.deepEqual([owner.boot, isRunning(owner, describeSelf())], ['', true])
+  await server.stop('SIGKILL')
+  assert.equal(isRunning(owner, describeSelf()), false)
+})
 
 test('the staging of a process that is dead and not yet buried by its parent is cleared away', async (t) => {
   const basedir = await temporaryDirectory(t)

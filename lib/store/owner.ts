@@ -7,7 +7,10 @@ export interface Owner {
   readonly host: string
   /** machine-id(5), or empty where there is none, as in most containers. */
   readonly machine: string
-  /** The kernel's boot and PID namespace: only within both does a process id mean anything to another process. */
+  /**
+   * The kernel's boot and PID namespace: only within both does a process id mean anything to another process. The boot is
+   * empty where systemd hides it (`ProcSubset=pid`), as from the server on a VM and not from the commands there.
+   */
   readonly boot: string
   readonly namespace: string
   readonly pid: number
@@ -41,8 +44,10 @@ export function parseOwner(text: string): Owner | undefined {
 /** Says whether the owner still runs; undefined where this process cannot know. */
 export function isRunning(owner: Owner, self: Owner): boolean | undefined {
   if (owner.host !== self.host || owner.machine !== self.machine) return undefined
-  if (owner.boot !== self.boot && self.machine !== '') return false // this machine was started again, as after a power cut
-  if (owner.boot !== self.boot || owner.namespace !== self.namespace || self.began === '') return undefined
+  const hasName = self.machine !== ''
+  const isOneBoot = owner.boot === self.boot || (hasName && (owner.boot === '' || self.boot === '')) // hidden: number and beginning tell
+  if (!isOneBoot) return hasName ? false : undefined // this machine was started again, as after a power cut
+  if (owner.namespace !== self.namespace || self.began === '') return undefined
   return beginningOf(owner.pid) === owner.began
 }
 
