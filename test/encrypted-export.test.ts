@@ -257,8 +257,8 @@ test('an identity file that is none is refused in a sentence, and no key is show
   const key = formatIdentity(identity)
   const cases: { name: string; content?: string; path?: string; says: RegExp }[] = [
     { name: 'none', says: /^There is no identity file .*\/none\.\n$/ },
-    { name: 'key-itself', path: key, says: /^--identity takes the name of a file that holds the key, not the key itself/ },
-    { name: 'small-key', path: key.toLowerCase(), says: /^--identity takes the name of a file/ },
+    { name: 'key-itself', path: key, says: /^Give the name of a file that holds the key, not the key itself/ },
+    { name: 'small-key', path: key.toLowerCase(), says: /^Give the name of a file/ },
     { name: 'recipient', content: `${identity.recipient.text}\n`, says: /holds a recipient \(age1…\), which can only encrypt\./ },
     { name: 'empty', content: '# nothing\n', says: /holds no key\. An identity file has a line that begins with AGE-SECRET-KEY-1\.\n$/ },
     { name: 'mistyped', content: `${key.slice(0, 30)}Q${key.slice(31)}\n`, says: /is no identity file as age-keygen writes it: its checksum does not match/ },

@@ -236,13 +236,27 @@ test('what cannot be opened is refused with a sentence', async (t) => {
   assert.match(sentence(['open', file], 'hello', 1), /cannot be opened: it is not an age file/)
   assert.match(sentence(['open', file], made.slice(0, -60), 1), /cannot be opened: the armored text must run from /)
   assert.match(sentence(['open', file, '/no/such'], '', 1), /^ENOENT: /)
-  assert.match(sentence(['open', '/no/such'], made, 2), /^The key file "\/no\/such" cannot be used: ENOENT\. /)
-  for (const [name, text] of [['empty', '# none\n'], ['recipient', recipient], ['mistyped', mistype(formatIdentity(newIdentity()))]] as const) {
+  assert.match(sentence(['open', '/no/such'], made, 2), /^There is no identity file \/no\/such\.\n$/)
+  assert.match(sentence(['open', '-'], made, 2), /^The key is to come on standard input: name the file that it is to open\.\n$/)
+  const wrong = [
+    { name: 'empty', text: '# none\n', says: / holds no key\. / },
+    { name: 'recipient', text: recipient, says: / holds a recipient \(age1…\), which can only encrypt\. / },
+    { name: 'mistyped', text: mistype(formatIdentity(newIdentity())), says: / is no identity file as age-keygen writes it: / },
+  ]
+  for (const { name, text, says } of wrong) {
     await writeFile(join(directory, name), text, { mode: 0o600 })
-    assert.match(sentence(['open', join(directory, name)], made, 2), /^The key file "\S+" cannot be used: .*\. Give the file that keys new or age-keygen made\.\n$/)
+    assert.match(sentence(['open', join(directory, name)], made, 2), says)
   }
   await chmod(file, 0o644)
-  assert.match(keys(['open', file], made).stderr, /^Other users of this machine may read \S+, which opens the recordings: chmod 600 \S+\n$/)
+  assert.match(keys(['open', file], made).stderr, /^WARNING: other users of this machine may read \S+, which opens the recordings\. Run: chmod 600 \S+\n$/)
+})
+
+test('`keys open` reads the key on standard input where it opens a file', async (t) => {
+  const { file, recipient } = await makeKey(t)
+  const { basedir } = await startServer(t, { env: { REPROSCHEMA_BACKEND_RECIPIENTS: recipient } })
+  const path = join(await temporaryDirectory(t), 'challenge.age')
+  await writeFile(path, challenge(basedir))
+  assert.match(keys(['open', '-', path], await readFile(file)).text, CODE)
 })
 
 test('an altered file is not taken for whole', async (t) => {

@@ -8,7 +8,8 @@ import { systemCode } from '../errors.ts'
 import type { Output } from './output.ts'
 import { plain } from './terminal.ts'
 
-const STANDARD_INPUT = '-'
+/** What stands for standard input in the place of a file. */
+export const STANDARD_INPUT = '-'
 const MOST_BYTES = 1024 * 1024 // an identity has 75
 const OF_OTHERS = 0o077
 const KEY = /^AGE-SECRET-KEY-/i
@@ -26,11 +27,17 @@ export async function readKeyring(paths: readonly string[], { input, tell }: Pic
   if (paths.length === 0) return undefined
   if (paths.filter((path) => path === STANDARD_INPUT).length > 1) throw new ConfigError(['--identity - stands for standard input, which can be read once.'])
   const identities: Identity[] = []
-  for (const path of paths) {
-    const text = path === STANDARD_INPUT ? await readText(input()) : await readIdentityFile(path, tell)
-    identities.push(...parse(path === STANDARD_INPUT ? 'Standard input' : plain(path), text))
-  }
+  for (const path of paths) identities.push(...(await readIdentities(path, { input, tell })))
   return new Keyring(identities)
+}
+
+/**
+ * Reads the identities of one file, at least one. Nothing that it says holds a key. Throws a `ConfigError`.
+ * @param path of a file as age-keygen writes it; `-` is standard input
+ */
+export async function readIdentities(path: string, { input, tell }: Pick<Output, 'input' | 'tell'>): Promise<Identity[]> {
+  if (path === STANDARD_INPUT) return parse('Standard input', await readText(input()))
+  return parse(plain(path), await readIdentityFile(path, tell))
 }
 
 async function readText(source: AsyncIterable<Buffer>): Promise<string> {
@@ -45,7 +52,7 @@ async function readText(source: AsyncIterable<Buffer>): Promise<string> {
 }
 
 async function readIdentityFile(path: string, tell: (line: string) => void): Promise<string> {
-  if (KEY.test(path.trim())) throw new ConfigError(['--identity takes the name of a file that holds the key, not the key itself, which other users of this machine could then see.'])
+  if (KEY.test(path.trim())) throw new ConfigError(['Give the name of a file that holds the key, not the key itself, which other users of this machine could then see.'])
   const name = plain(path)
   try {
     const handle = await open(path, constants.O_RDONLY)
@@ -67,7 +74,7 @@ async function readIdentityFile(path: string, tell: (line: string) => void): Pro
 
 function parse(name: string, text: string): Identity[] {
   if (text.startsWith('age-encryption.org/') || text.trimStart().startsWith(ARMOR)) {
-    throw new ConfigError([`${name} is encrypted itself. Decrypt it and hand it on: age --decrypt FILE | … --identity -`])
+    throw new ConfigError([`${name} is encrypted itself. Decrypt it and hand it on: age --decrypt FILE | …, with - for its name.`])
   }
   try {
     const identities = parseIdentities(text)

@@ -1,15 +1,12 @@
 import { createReadStream } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
 import { ConfigError } from '../config.ts'
 import { AgeError } from '../crypt/age-error.ts'
 import { parseArmor } from '../crypt/armor.ts'
 import { decrypt } from '../crypt/decryption.ts'
-import { parseIdentities, type Identity } from '../crypt/keys.ts'
-import { systemCode } from '../errors.ts'
 import type { Arguments } from './arguments.ts'
+import { readIdentities, STANDARD_INPUT } from './identity-file.ts'
 import type { Output } from './output.ts'
 
-const READABLE_BY_OTHERS = 0o077
 const ENOUGH_BYTES = 1024 // to see what kind of file it is
 const MOST_ARMORED_BYTES = 16 * 1024 * 1024 // as text it is read whole
 const UTF_16 = Buffer.from([0xff, 0xfe]) // the byte order mark with which PowerShell begins what it redirects into a file
@@ -17,7 +14,8 @@ const UTF_16 = Buffer.from([0xff, 0xfe]) // the byte order mark with which Power
 /** Opens an age file, armored or not, from a file or from standard input, and writes what is in it to standard output. */
 export async function open({ positionals }: Arguments, { write, tell, input }: Output): Promise<number> {
   const [, keyFile = '', path] = positionals
-  const identities = await readIdentities(keyFile, tell)
+  if (keyFile === STANDARD_INPUT && path === undefined) throw new ConfigError(['The key is to come on standard input: name the file that it is to open.'])
+  const identities = await readIdentities(keyFile, { input, tell })
   let isBegun = false
   try {
     for await (const bytes of decrypt(withoutArmor(path === undefined ? input() : createReadStream(path)), identities)) {
@@ -29,20 +27,6 @@ export async function open({ positionals }: Arguments, { write, tell, input }: O
     if (!(error instanceof AgeError)) throw error
     tell(`${path ?? 'What came on standard input'} cannot be opened: ${error.message}.${isBegun ? ' What was written is not the whole of it.' : ''}`)
     return 1
-  }
-}
-
-async function readIdentities(path: string, tell: (line: string) => void): Promise<Identity[]> {
-  try {
-    const { mode } = await stat(path)
-    if ((mode & READABLE_BY_OTHERS) !== 0) tell(`Other users of this machine may read ${path}, which opens the recordings: chmod 600 ${path}`)
-    const identities = parseIdentities(await readFile(path, 'utf8'))
-    if (identities.length > 0) return identities
-    throw new AgeError('no key stands there')
-  } catch (error) {
-    if (!(error instanceof AgeError) && systemCode(error) === undefined) throw error
-    const reason = error instanceof AgeError ? error.message : systemCode(error)
-    throw new ConfigError([`The key file ${JSON.stringify(path)} cannot be used: ${String(reason)}. Give the file that keys new or age-keygen made.`])
   }
 }
 
