@@ -4,28 +4,13 @@ import { createWhole, putInPlace, syncDirectory } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import type { Layout } from '../store/layout.ts'
+import { fileSystemOf } from './file-system.ts'
 import { failed, ok, warning, type Finding } from './finding.ts'
 
 const GiB = 1024 ** 3
 const FEW_INODES = 10_000
 const READABLE_BY_OTHERS = 0o077
 const OWNER_RIGHTS = 0o700
-
-// statfs(2), linux/magic.h: what is good, and what is not, for files that are to stay.
-const FILE_SYSTEMS: ReadonlyMap<number, { name: string; warning?: string }> = new Map([
-  [0xef53, { name: 'ext4' }],
-  [0x58465342, { name: 'xfs' }],
-  [0x9123683e, { name: 'btrfs' }],
-  [0x2fc12fc1, { name: 'zfs' }],
-  [0xf2f52010, { name: 'f2fs' }],
-  [0x6969, { name: 'nfs' }],
-  [0x00c36400, { name: 'ceph' }],
-  [0x01021994, { name: 'tmpfs', warning: 'what is in memory is lost with the power' }],
-  [0x794c7630, { name: 'overlayfs', warning: 'the layer of a container is lost with it' }],
-  [0x4d44, { name: 'vfat', warning: 'it has no hard links and no owners' }],
-  [0xff534d42, { name: 'cifs', warning: 'its links and syncs depend on a server of another kind' }],
-  [0xfe534d42, { name: 'smb', warning: 'its links and syncs depend on a server of another kind' }],
-])
 
 /**
  * Looks at the base directory: whose it is, who may read it, its file system, its room, and whether what a submission
@@ -85,14 +70,13 @@ async function pathsIn(directory: string): Promise<string[]> {
 
 async function examineFileSystem(layout: Layout, reserve: number | undefined): Promise<Finding[]> {
   const { type, bavail, blocks, bsize, files, ffree } = await statfs(layout.basedir)
-  const known = FILE_SYSTEMS.get(type)
-  const name = known?.name ?? `of type 0x${type.toString(16)}`
+  const { name, trouble } = fileSystemOf(type)
   const [freeBytes, reserveBytes] = [bavail * bsize, reserve ?? Math.min(GiB, 0.05 * blocks * bsize)]
   const room = `${toGiB(freeBytes)} are free, ${toGiB(reserveBytes)} are kept in reserve`
   const more = 'move the base directory to a larger disk, or set a smaller REPROSCHEMA_BACKEND_RESERVE_BYTES'
   const isFew = files > 0 && ffree < FEW_INODES
   return [
-    known?.warning === undefined ? ok('file system', name) : warning('file system', `${name}: ${known.warning}`, 'put the base directory on ext4 or xfs'),
+    trouble === undefined ? ok('file system', name) : warning('file system', `${name}: ${trouble}`, 'put the base directory on ext4 or xfs'),
     freeBytes < reserveBytes
       ? failed('free space', `${room}: uploads are refused`, more)
       : freeBytes < 2 * reserveBytes

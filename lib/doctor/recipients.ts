@@ -32,8 +32,8 @@ async function examine(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
   else findings.push(trouble === undefined ? ok(SUBJECT, 'the server\'s are proven') : failed(SUBJECT, `no token is issued: ${trouble}`, 'keys challenge'))
   for (const project of await keys.listOwn()) {
     const reason = await keys.findTrouble(project)
-    const { recipients, proofs } = layout.keysOf(project)
-    const closed = await findClosed([dirname(recipients), recipients, proofs], owner)
+    const { recipients } = layout.keysOf(project)
+    const closed = await findClosed(layout, project)
     if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or keys challenge ${project}`))
     else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner} ${dirname(recipients)}`))
     else findings.push(ok(`${SUBJECT} of ${project}`, 'they are proven'))
@@ -41,9 +41,11 @@ async function examine(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
   return findings
 }
 
-// Root may read everything; what matters is the user of the server.
-async function findClosed(paths: readonly string[], owner: number | undefined): Promise<string | undefined> {
-  for (const path of paths) {
+/** Finds what of a project's own recipients the server may not read. Root may read everything; what matters is its user. */
+export async function findClosed(layout: Layout, project: string): Promise<string | undefined> {
+  const owner = await ownerOf(layout.basedir)
+  const { recipients, proofs } = layout.keysOf(project)
+  for (const path of [dirname(recipients), recipients, proofs]) {
     try {
       const found = await stat(path)
       const needed = found.isDirectory() ? ENTER : READ
