@@ -167,6 +167,8 @@ function output(): Output {
     note: () => undefined, // until a command is recorded
     showProgress: process.stderr.isTTY ? showProgress : undefined,
     environment: process.env,
+    program: programName(),
+    version: readVersion(),
     nodeVersion: process.version,
     userId: process.geteuid?.(),
   }

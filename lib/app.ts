@@ -9,6 +9,7 @@ import { Alerting } from './alerts/alerting.ts'
 import { Audit } from './audit/audit.ts'
 import type { Config } from './config.ts'
 import { rememberSubmissions } from './dataset/last-submission.ts'
+import { noteServer, settingsToNote } from './datasheet/server-note.ts'
 import { Directories } from './directories.ts'
 import { observeSyncs } from './durable.ts'
 import type { HttpError } from './errors.ts'
@@ -140,6 +141,10 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const sweep = async () => void (await grants.sweep(Date.now()))
   const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
   const places = await begin(server, endpoints, store)
+  if (primary === undefined) {
+    const noting = noteServer(layout, { version: runtime.version, settings: settingsToNote(config, places) }, directories)
+    await noting.catch((error: unknown) => log.error('settings not noted', error)) // only the data sheet wants them
+  }
   const timers = [
     every(BEAT_MS, log, 'beat failed', () => store.beat()),
     every(MINUTE_MS, log, 'recovery failed', () => recover(store, log)),

@@ -11,6 +11,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['lib/workers/']],
   [['lib/app.ts', 'lib/advice.ts', 'lib/runtime.ts']],
   [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
+  [['lib/datasheet/']],
   [['lib/dataset/'], ['lib/doctor/']],
   [
     ['lib/http/'],

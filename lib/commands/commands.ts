@@ -52,6 +52,14 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
     },
   ],
   [
+    'datasheet',
+    {
+      usage: 'PROJECT [--basedir DIRECTORY]',
+      description: 'prints a page for an ethics board, in Markdown: what is stored where, for how long, who can read it, how it is encrypted, how to withdraw',
+      run: async (args, output) => (await import('./datasheet.ts')).datasheet(args, output),
+    },
+  ],
+  [
     'withdraw',
     {
       usage: 'PROJECT --participant X [--yes] [--identity FILE] [--json] [--basedir DIRECTORY]',

@@ -14,6 +14,9 @@ export interface Output {
   readonly note: (fields: EntryFields) => void
   /** Shows a line in the place of the one before it; undefined where nobody watches a terminal. */
   readonly showProgress: ((line: string) => void) | undefined
+  /** What a person calls to run this program: `reproschema-backend` where it is installed. */
+  readonly program: string
+  readonly version: string
   /** As Node writes it, `v20.11.0`. */
   readonly nodeVersion: string
   /** The user who runs the command; undefined where the system has none. */

@@ -1,7 +1,7 @@
 import type { Grant } from '../access/grants.ts'
 import type { Belongings } from '../dataset/belongings.ts'
 import type { Unerased } from '../dataset/erasure.ts'
-import { formatTable, plain } from './terminal.ts'
+import { formatTable, plain, quote } from './terminal.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 /** What `withdraw` tells: what would go, or has gone, and what stays. */
@@ -77,9 +77,4 @@ function lastLine({ participant, project, isDone, receipts, files, tokens }: Tol
 
 function commandOf(project: string, participant: string): string {
   return `withdraw ${project} --participant ${quote(plain(participant))} --yes`
-}
-
-// As a shell reads it.
-function quote(text: string): string {
-  return /^[\w.@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

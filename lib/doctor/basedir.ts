@@ -31,7 +31,7 @@ export async function examineBasedir(layout: Layout, reserveBytes: number | unde
 
 async function examineOwners(layout: Layout): Promise<Finding[]> {
   const owner = await stat(layout.basedir)
-  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs, layout.audit]
+  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs, layout.audit, layout.servers]
   const files = (await Promise.all([layout.tokens, layout.clients, layout.logs, layout.audit].map(pathsIn))).flat()
   const [others, open, closed]: [string[], string[], string[]] = [[], [], []]
   for (const path of [layout.basedir, ...directories, ...files]) {

@@ -23,6 +23,8 @@ export class Layout {
   /** Of the server's recipients, which hold for every other project. */
   readonly serverKeys: KeyPlace & { readonly lists: string }
   readonly audit: string
+  /** Holds what servers note of their settings. */
+  readonly servers: string
 
   constructor(basedir: string) {
     this.basedir = basedir
@@ -35,6 +37,7 @@ export class Layout {
     this.projects = join(basedir, 'projects')
     this.serverKeys = { ...keyPlace(join(basedir, 'keys')), lists: join(basedir, 'keys', 'lists') }
     this.audit = join(basedir, 'audit')
+    this.servers = join(basedir, 'servers')
   }
 
   /** The directory of a project's files. */

@@ -33,9 +33,13 @@ export function describeSelf(): Owner {
 
 /** Reads the description of an owner, or gives undefined where the text is none. */
 export function parseOwner(text: string): Owner | undefined {
-  const parsed: unknown = parseJson(text)
-  if (typeof parsed !== 'object' || parsed === null) return undefined
-  const { host, machine, boot, namespace, pid, began } = parsed as Partial<Record<keyof Owner, unknown>>
+  return toOwner(parseJson(text))
+}
+
+/** Takes a value that was read for the description of an owner, or gives undefined where it is none. */
+export function toOwner(value: unknown): Owner | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { host, machine, boot, namespace, pid, began } = value as Partial<Record<keyof Owner, unknown>>
   if (typeof host !== 'string' || typeof machine !== 'string' || typeof boot !== 'string' || typeof namespace !== 'string') return undefined
   if (typeof pid !== 'number' || typeof began !== 'string') return undefined
   return { host, machine, boot, namespace, pid, began }

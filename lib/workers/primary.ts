@@ -4,6 +4,7 @@ import { newSecret } from '../access/secret.ts'
 import { noteServerList } from '../access/server-lists.ts'
 import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
+import { noteServer, settingsToNote } from '../datasheet/server-note.ts'
 import { Directories } from '../directories.ts'
 import { Log } from '../log.ts'
 import type { Runtime } from '../runtime.ts'
@@ -14,6 +15,8 @@ import { takeCensus } from './census.ts'
 import { WorkerEndedError } from './ended.ts'
 import { Lookout } from './lookout.ts'
 import { Place } from './place.ts'
+
+const LISTENING = /^Listening on (.*)$/
 
 /**
  * Begins several processes that serve one port together, and replaces one that ends. What they log comes here and is
@@ -40,6 +43,8 @@ export async function startWorkers(config: Config, args: readonly string[], runt
   const announced = await startAll(places)
   for (const place of places) place.keep()
   await log.open()
+  const settings = settingsToNote(config, announced.flatMap((line) => LISTENING.exec(line)?.[1] ?? []))
+  await noteServer(layout, { version: runtime.version, settings }, directories).catch((error: unknown) => log.error('settings not noted', error))
   for (const line of announced) log.announceNow(line)
   if (fixedToken === undefined) log.announceForGood(`TOKEN=${adminToken}`)
   lookout.start()
