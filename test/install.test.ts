@@ -1,20 +1,16 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs'
-import { cp } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { SETTINGS } from '../lib/settings/settings.ts'
-import { after, needs, temporaryDirectory, until } from './harness.ts'
+import { needs } from './harness.ts'
+import { linesOf, prepareMachine, serveAsUnit } from './machine.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const CHAPTER = /^## Install on a VM\n([^]*?)^## /m.exec(README)?.[1] ?? ''
 const [INSTALL = '', UPGRADE = '', BACK_UP = '', MOVE = ''] = CHAPTER.split(/^### .*\n/m)
-
-function linesOf(text: string): string[] {
-  return [...text.matchAll(/^```console\n([^]*?)^```$/gm)].flatMap(([, block = '']) => block.trim().split('\n'))
-}
 
 test('the chapter installs with at most 15 commands', () => {
   const lines = linesOf(INSTALL)
@@ -49,7 +45,7 @@ test('the commands of the chapter do what it says', async (t) => {
   assert.match(readFileSync(token, 'utf8'), /^[0-9a-f]{32}\n$/)
   for (const file of ['settings', 'admin-token']) assert.ok(existsSync(join(root, 'etc/reproschema-backend', file)), file)
   assert.ok(existsSync(join(root, 'etc/systemd/system/reproschema-backend.service.d/network.conf')), 'the drop-in is there')
-  const url = await serveAsUnit(t, machine)
+  const { url } = await serveAsUnit(t, machine)
   const deploy = join(root, 'usr/local/lib/node_modules/reproschema-backend/deploy')
   const rest = lines.slice(startAt).map((line) => line.replace(/https:\/\/study\.example\.org|http:\/\/localhost:8000/, url))
   run(rest, deploy)
@@ -76,52 +72,3 @@ test('the commands of the chapter do what it says', async (t) => {
     assert.equal(readFileSync(token, 'utf8'), readFileSync(join(old, 'etc/reproschema-backend/admin-token'), 'utf8'))
   })
 })
-
-interface Machine {
-  readonly root: string
-  readonly environment: Readonly<Record<string, string>>
-  /** Runs lines of the README and throws where one fails. */
-  readonly run: (lines: readonly string[], cwd?: string) => void
-  /** What a program that is set aside was called with. */
-  readonly noted: (program: string) => string[]
-}
-
-async function prepareMachine(t: TestContext): Promise<Machine> {
-  const root = realpathSync(await temporaryDirectory(t))
-  for (const directory of ['etc/systemd/system', 'etc/caddy', 'var/lib', 'usr/local/bin', 'stubs', 'clone', 'old']) mkdirSync(join(root, directory), { recursive: true })
-  for (const program of ['apt-get', 'systemctl', 'scp']) {
-    writeFileSync(join(root, 'stubs', program), `#!/bin/sh\necho "$*" >> ${root}/${program}.noted\n`)
-    chmodSync(join(root, 'stubs', program), 0o755)
-  }
-  for (const name of ['package.json', 'README.md', 'dist', 'deploy']) await cp(join(ROOT, name), join(root, 'clone', name), { recursive: true })
-  const environment = {
-    PATH: `${root}/stubs:${root}/usr/local/bin:${process.env['PATH'] ?? ''}`,
-    HOME: root,
-    npm_config_prefix: join(root, 'usr/local'),
-    npm_config_registry: 'http://127.0.0.1:9/', // nobody answers there
-    npm_config_offline: 'true',
-    npm_config_update_notifier: 'false',
-  }
-  const run = (lines: readonly string[], cwd = join(root, 'clone')) => {
-    const script = lines.join('\n').replaceAll('root@backup.example.org:', '').replaceAll(/(?<![\w./])\/(etc|var\/lib|srv)\//g, `${root}/$1/`)
-    const { status, stdout, stderr } = spawnSync('bash', ['-euxc', script], { cwd, encoding: 'utf8', env: environment })
-    assert.equal(status, 0, `${stdout}\n${stderr}`)
-  }
-  const noted = (program: string) => readFileSync(join(root, `${program}.noted`), 'utf8').trim().split('\n')
-  return { root, environment, run, noted }
-}
-
-/** Starts what `ExecStart` names with the environment that the unit sets, and gives the address. */
-async function serveAsUnit(t: TestContext, { root, environment }: Machine): Promise<string> {
-  const unit = readFileSync(join(root, 'etc/systemd/system/reproschema-backend.service'), 'utf8')
-  const paths = (text: string) => text.replaceAll('%S', join(root, 'var/lib')).replaceAll('%d', join(root, 'etc/reproschema-backend'))
-  const settings = Object.fromEntries([...unit.matchAll(/^Environment=(\w+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, paths(value)]))
-  const [command = '', ...args] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
-  const child = spawn(command, args, { cwd: root, env: { ...environment, ...settings, HOST: '127.0.0.1', PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
-  after(t, () => child.kill('SIGKILL'))
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
-  await until('it listens', () => /^Listening on (.*)$/m.test(output))
-  assert.doesNotMatch(output, /TOKEN=/)
-  return /^Listening on (.*)$/m.exec(output)?.[1] ?? ''
-}
