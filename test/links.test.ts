@@ -21,7 +21,8 @@ async function makeBasedir(t: TestContext): Promise<string> {
 
 /** Reads the rows of plain CSV, without quoted cells. */
 function readLinks(csv: string): Link[] {
-  const [head, ...rows] = csv.trimEnd().split('\r\n')
+  const [head, ...rows] = csv.split('\r\n')
+  assert.equal(rows.pop(), '', 'each line ends as RFC 4180 has it')
   assert.equal(head, 'participant,link,expires')
   return rows.map((row) => {
     const [participant = '', link = '', expires = ''] = row.split(',')
@@ -49,6 +50,17 @@ test('each participant gets a link whose token a running server takes, with the 
   }
   const receipts = await readReceipts(server.basedir, 'my-study')
   assert.deepEqual(receipts.map((receipt) => receipt['participant']), ['p-0001', 'Zoë 7'])
+  for (const [participant, code] of [['p-0001', 0], ['Zoë 7', 0], ['p-0002', 1]] as const) {
+    assert.equal(runProgram(['status', 'my-study', `--participant=${participant}`, `--basedir=${server.basedir}`]).status, code, participant)
+  }
+})
+
+test('what the address of a study asks for itself is left as it is', async (t) => {
+  const basedir = await makeBasedir(t)
+  const ui = 'https://ui.example.org/#/?url=https://lab.example.org/study?uid=1'
+  const { status, stdout } = runProgram(['links', 'study', `--ui=${ui}`, '--count=1', `--basedir=${basedir}`])
+  assert.equal(status, 0)
+  assert.ok(readLinks(stdout)[0]?.link.startsWith(`${ui}&auth_token=study-`), stdout)
 })
 
 test('without a list the participants get names that nobody has', async (t) => {
@@ -102,6 +114,8 @@ const mistakeRows: [name: string, args: string[], list: string, sentence: RegExp
   ['a project that cannot be', ['../x', `--ui=${UI}`, '--count=1'], '', /The project "\.\.\/x" is not allowed/],
   ['no address', ['study', '--count=1'], '', /--ui is missing/],
   ['an address that is none', ['study', '--ui=ui.example.org', '--count=1'], '', /--ui="ui\.example\.org" is not allowed/],
+  ['an address that is a participant\'s link', ['study', `--ui=${UI}&auth_token=study-0123456789abcdef0123456789abcdef&uid=p`, '--count=1'], '', /^--ui has auth_token already, as a participant's link has: [^\n]*\n$/],
+  ['an address that names a participant before its route', ['study', '--ui=https://ui.example.org/?uid=p#/', '--count=1'], '', /^--ui has uid already/],
   ['an address that runs a script', ['study', '--ui=javascript:alert(1)', '--count=1'], '', /--ui=.* is not allowed/],
   ['nobody', ['study', `--ui=${UI}`], '', /For whom\?/],
   ['a list and a count', ['study', `--ui=${UI}`, '--count=1', LIST], 'p\n', /For whom\?/],

@@ -31,7 +31,7 @@ interface Wish {
  * Issues one auth token for each participant and prints the links that they open: CSV (RFC 4180) with participant, link and
  * expiry, or a page to print with a QR code each. Every token is durable before the first line is printed.
  */
-export async function links(args: readonly string[], { print, note, environment }: Output): Promise<number> {
+export async function links(args: readonly string[], { print, write, note, environment }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { ui: { type: 'string' }, participants: { type: 'string' }, count: { type: 'string' }, minutes: { type: 'string' }, html: { type: 'boolean' }, ...RECIPIENT_FLAGS },
     names: ['project'],
@@ -44,7 +44,7 @@ export async function links(args: readonly string[], { print, note, environment 
   })
   note({ count: issued.length })
   if (isSet('html')) print(formatLinkPage(wish.project, issued))
-  else print([['participant', 'link', 'expires'], ...issued.map(({ participant, url, expires }) => [participant, url, expires])].map(formatCsvRow).join('').trimEnd())
+  else await write(Buffer.from([['participant', 'link', 'expires'], ...issued.map(({ participant, url, expires }) => [participant, url, expires])].map(formatCsvRow).join('')))
   return 0
 }
 
@@ -62,9 +62,11 @@ async function issueAll(grants: Grants, { project, ui, minutes, participants }: 
 }
 
 // What reproschema-ui reads from its address; `uid` is then in the names of what it uploads.
+const PARAMETERS = ['auth_token', 'expiry_time', 'uid'] as const
+
 function formatLink(ui: string, { participant, authToken, expires }: { participant: string; authToken: string; expires: string }): string {
-  const parameters = [['auth_token', authToken], ['expiry_time', expires.replace(/[:-]/g, '')], ['uid', participant]] as const
-  return addParameters(ui, parameters)
+  const values = { auth_token: authToken, expiry_time: expires.replace(/[:-]/g, ''), uid: participant }
+  return addParameters(ui, PARAMETERS.map((name) => [name, values[name]] as const))
 }
 
 async function readWish(project: string, text: Arguments['text']): Promise<Wish> {
@@ -93,6 +95,15 @@ async function readWish(project: string, text: Arguments['text']): Promise<Wish>
 
 function readUi(given: string | undefined): string {
   if (given === undefined) throw new ConfigError(['--ui is missing: give the address of the web app, such as https://ui.example.org/#/?url=…'])
+  const ui = readAddress(given)
+  const { search, hash } = new URL(ui)
+  const queries = [search, hash.includes('?') ? hash.slice(hash.indexOf('?')) : ''].map((query) => new URLSearchParams(query))
+  const own = PARAMETERS.find((name) => queries.some((query) => query.has(name))) // given twice, an app reads neither
+  if (own !== undefined) throw new ConfigError([`--ui has ${own} already, as a participant's link has: give the address of the app without ${PARAMETERS.join(', ')}.`])
+  return ui
+}
+
+function readAddress(given: string): string {
   try {
     return parseCallbackUrl(given, true)
   } catch (error) {
