@@ -7,22 +7,38 @@ import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { newIdentity } from '../../lib/crypt/keys.ts'
 import { issueToken, settingsFor } from '../encrypting.ts'
+import { grow } from './growth.ts'
 
 const PROGRAM = resolve(import.meta.dirname, '..', '..', 'dist', 'serve.js')
 const SINK = join(import.meta.dirname, 'sink.mjs')
 const ADMIN_TOKEN = '0123456789abcdef0123456789abcdef'
 const [SERVER_CPU, CLIENT_CPU] = ['0', '1']
+const BOTH_CPUS = `${SERVER_CPU},${CLIENT_CPU}`
+const LARGE_BYTES = 64 * 1024
 const TICKS_PER_SECOND = 100 // USER_HZ, see proc(5)
 
 const isPinned = availableParallelism() > 1 && spawnSync('taskset', ['--version']).status === 0
 
-/** The servers that are measured; `ours` is the one of this checkout, which may encrypt what it stores. */
+interface ServerKind {
+  readonly command: (directory: string) => readonly string[]
+  readonly env?: () => Readonly<Record<string, string>>
+  readonly cpus?: string
+  /** Fills its directory before the first start; all scenarios of a run use that one. */
+  readonly grow?: (directory: string) => Promise<void>
+}
+
+const ours = { command: () => [PROGRAM] }
+
+/** The servers that are measured; `ours` is the one of this checkout, as it starts without settings. */
 export const SERVERS = {
-  ours: () => [PROGRAM],
-  'ours-encrypting': () => [PROGRAM],
-  'sink-discard': () => [SINK, 'discard'],
-  'sink-pipe-fsync': (directory: string) => [SINK, 'pipe-fsync', directory],
-} satisfies Record<string, (directory: string) => string[]>
+  ours,
+  'ours-encrypting': { ...ours, env: () => settingsFor([newIdentity()]) },
+  'ours-two-workers': { ...ours, env: () => ({ REPROSCHEMA_BACKEND_WORKERS: '2' }), cpus: BOTH_CPUS },
+  'ours-grown': { ...ours, grow },
+  'sink-discard': { command: () => [SINK, 'discard'] },
+  'sink-pipe-fsync': { command: (directory) => [SINK, 'pipe-fsync', directory] },
+  'sink-hash-fsync': { command: (directory) => [SINK, 'hash-fsync', directory] },
+} satisfies Record<string, ServerKind>
 
 /** The name of one of them. */
 export type ServerName = keyof typeof SERVERS
@@ -35,30 +51,67 @@ export function pinClient(): void {
 /** Where all servers of this run keep their files, until the end of the run. */
 export class Workspace {
   #root: string | undefined
+  readonly #running = new Map<ServerName, Server>()
+  readonly #grown = new Map<ServerName, string>() // directories
 
   /** Starts a server that has a processor and a new directory to itself, and uses it; afterwards it is gone. */
   async use<Result>(name: ServerName, work: (server: Server) => Promise<Result>): Promise<Result> {
-    this.#root ??= await mkdtemp(join(tmpdir(), 'reproschema-bench-'))
-    const directory = await mkdtemp(join(this.#root, `${name}-`))
-    const server = new Server(name, directory)
+    const server = await this.#start(name)
     try {
-      await server.answers()
       return await work(server)
     } finally {
       await server.stop()
-      await empty(directory)
+      await server.empty()
     }
   }
 
+  /** Gives a server that goes on running while others take their turns; where it has to be started, `warmUp` uses it first. */
+  async keep(name: ServerName, warmUp: (server: Server) => Promise<unknown>): Promise<Server> {
+    const running = this.#running.get(name)
+    if (running !== undefined) return running
+    const server = await this.#start(name)
+    this.#running.set(name, server)
+    await warmUp(server)
+    return server
+  }
+
+  /** Stops the servers that go on running. */
+  async stopAll(): Promise<void> {
+    for (const server of this.#running.values()) await server.stop()
+    this.#running.clear()
+  }
+
   async remove(): Promise<void> {
+    await this.stopAll()
     if (this.#root !== undefined) await rm(this.#root, { recursive: true })
+  }
+
+  async #start(name: ServerName): Promise<Server> {
+    const server = new Server(name, this.#grown.get(name) ?? (await this.#makeDirectory(name)))
+    try {
+      await server.answers()
+      return server
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+  }
+
+  async #makeDirectory(name: ServerName): Promise<string> {
+    this.#root ??= await mkdtemp(join(tmpdir(), 'reproschema-bench-'))
+    const directory = await mkdtemp(join(this.#root, `${name}-`))
+    const { grow: fill }: ServerKind = SERVERS[name]
+    if (fill === undefined) return directory
+    await fill(directory)
+    this.#grown.set(name, directory)
+    return directory
   }
 }
 
 /** A server under measurement, in a process of its own. */
 export class Server {
   readonly name: ServerName
-  readonly #directory: string
+  readonly directory: string
   readonly #startedMs = performance.now()
   readonly #process: ChildProcessByStdio<null, Readable, null>
   #url = ''
@@ -66,16 +119,17 @@ export class Server {
 
   constructor(name: ServerName, directory: string) {
     this.name = name
-    this.#directory = directory
-    const pin = isPinned ? ['taskset', '--cpu-list', SERVER_CPU] : []
-    const [command = '', ...rest] = [...pin, process.execPath, ...SERVERS[name](directory)]
+    this.directory = directory
+    const kind: ServerKind = SERVERS[name]
+    const pin = isPinned ? ['taskset', '--cpu-list', kind.cpus ?? SERVER_CPU] : []
+    const [command = '', ...rest] = [...pin, process.execPath, ...kind.command(directory)]
     const env = {
       PATH: process.env['PATH'] ?? '',
       HOST: '127.0.0.1',
       PORT: '0',
       REPROSCHEMA_BACKEND_BASEDIR: directory,
       REPROSCHEMA_BACKEND_TOKEN: ADMIN_TOKEN,
-      ...(name === 'ours-encrypting' ? settingsFor([newIdentity()]) : {}),
+      ...kind.env?.(),
     }
     this.#process = spawn(command, rest, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   }
@@ -109,20 +163,28 @@ export class Server {
   }
 
   async askToken(): Promise<string> {
-    if (this.name === 'ours-encrypting') return issueToken(this.#directory, 'bench') // nobody has shown its key
+    if (this.name === 'ours-encrypting') return issueToken(this.directory, 'bench') // nobody has shown its key
     const { auth_token: token } = JSON.parse(await this.#get(this.tokenTarget)) as { auth_token: string }
     return token
   }
 
-  /** The processor time it has used so far, of all its threads; NaN where there is no /proc. */
+  /** The processor time that it and its workers have used so far; NaN where there is no /proc. */
   get cpuMs(): number {
-    const fields = this.#proc('stat').split(') ').at(-1)?.split(' ') ?? []
-    return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND // utime and stime, see proc(5)
+    return [this.#pid, ...this.#workers()].reduce((sum, pid) => sum + cpuMsOf(pid), 0)
   }
 
   /** The most memory it has had so far, in MB; NaN where there is no /proc. */
   get peakMb(): number {
-    return (Number(/VmHWM:\s+(\d+)/.exec(this.#proc('status'))?.[1]) * 1024) / 1e6
+    return (Number(/VmHWM:\s+(\d+)/.exec(readProc(this.#pid, 'status'))?.[1]) * 1024) / 1e6
+  }
+
+  /** Cuts its large files to nothing. They are not removed: for minutes after many were, ext4 takes several times as long to make new ones. */
+  async empty(): Promise<void> {
+    for (const entry of await readdir(this.directory, { recursive: true, withFileTypes: true })) {
+      const path = join(entry.parentPath, entry.name)
+      if (entry.isFile() && (await stat(path)).size > LARGE_BYTES) await truncate(path)
+    }
+    spawnSync('sync', ['--file-system', this.directory]) // what is still to be written would slow the next one
   }
 
   async stop(): Promise<void> {
@@ -137,16 +199,20 @@ export class Server {
     return response.text()
   }
 
-  #proc(file: string): string {
-    return process.platform === 'linux' ? readFileSync(`/proc/${this.#process.pid}/${file}`, 'utf8') : ''
+  get #pid(): number {
+    return this.#process.pid ?? NaN
+  }
+
+  #workers(): number[] {
+    return readProc(this.#pid, `task/${this.#pid}/children`).split(' ').map(Number).filter((pid) => pid > 0)
   }
 }
 
-// Not removed before the end: for minutes after many files were, ext4 takes several times as long to make new ones.
-async function empty(directory: string): Promise<void> {
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name)
-    if (entry.isFile() && (await stat(path)).size > 65_536) await truncate(path)
-  }
-  spawnSync('sync', ['--file-system', directory]) // what is still to be written would slow the next one
+function cpuMsOf(pid: number): number {
+  const fields = readProc(pid, 'stat').split(') ').at(-1)?.split(' ') ?? []
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND // utime and stime, see proc(5)
+}
+
+function readProc(pid: number, file: string): string {
+  return process.platform === 'linux' ? readFileSync(`/proc/${pid}/${file}`, 'utf8') : ''
 }
