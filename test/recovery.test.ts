@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { chmod, cp, link, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { Directories } from '../lib/directories.ts'
@@ -11,6 +11,7 @@ import { describeSelf, isRunning, parseOwner, type Owner } from '../lib/store/ow
 import { Store } from '../lib/store/store.ts'
 import { checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
 import { needs, startServer, temporaryDirectory, until } from './harness.ts'
+import { OTHER_USER } from './other-user.ts'
 
 const DEAD = '20241101T120000.000000Z-0000dead'
 const SILENT_SECONDS = 6 * 60
@@ -92,6 +93,27 @@ test('a server whose /proc has the processes alone is seen to run, and to have e
   assert.deepEqual([owner.boot, isRunning(owner, describeSelf())], ['', true])
   await server.stop('SIGKILL')
   assert.equal(isRunning(owner, describeSelf()), false)
+})
+
+// What the unit does to the server: `ProtectProc=invisible` hides what other users run, such as a server that root began.
+test('a process that /proc hides is not taken for dead', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can become another user')
+  if (!needs(t, 'unshare', 'util-linux') || !needs(t, 'setpriv', 'util-linux')) return
+  const copy = await temporaryDirectory(t)
+  await chmod(copy, 0o755)
+  await cp(join(import.meta.dirname, '..', 'dist'), copy, { recursive: true })
+  await writeFile(join(copy, 'package.json'), '{"type":"module"}')
+  await writeFile(join(copy, 'ask.js'), `
+    import { describeSelf, isRunning } from './lib/store/owner.js'
+    const tell = (owner) => String(isRunning({ ...describeSelf(), ...owner }, describeSelf()))
+    console.log([tell({ pid: ${process.pid}, began: '1' }), tell({ pid: 2 ** 22 + 1 }), tell({})].join())`)
+  const ask = (options: string) => {
+    const asUser = `setpriv --reuid=${OTHER_USER} --regid=${OTHER_USER} --clear-groups`
+    return spawnSync('unshare', ['--mount', 'sh', '-c', `mount -t proc -o ${options} proc /proc && exec ${asUser} "$0" "$@"`, process.execPath, join(copy, 'ask.js')], { encoding: 'utf8' })
+  }
+  if (ask('hidepid=0').status !== 0) return t.skip('this user may not mount /proc')
+  assert.equal(ask('hidepid=0').stdout, 'false,false,true\n', 'the number of another process')
+  assert.equal(ask('hidepid=2').stdout, 'undefined,false,true\n')
 })
 
 test('the staging of a process that is dead and not yet buried by its parent is cleared away', async (t) => {

@@ -1,5 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { getPriority, hostname } from 'node:os'
 import { systemCode } from '../errors.ts'
 
 /** Which process something on disk belongs to, in words that another process can check. */
@@ -14,7 +14,7 @@ export interface Owner {
   readonly boot: string
   readonly namespace: string
   readonly pid: number
-  /** When the process began, in clock ticks since the boot: process ids are used again. */
+  /** When the process began, in clock ticks since the boot: process ids are used again. Empty where there is no /proc. */
   readonly began: string
 }
 
@@ -27,7 +27,7 @@ export function describeSelf(): Owner {
     boot: orEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
     namespace: orEmpty(() => readlinkSync('/proc/self/ns/pid')),
     pid,
-    began: beginningOf(pid),
+    began: beginningOf(pid) ?? '',
   }
 }
 
@@ -52,15 +52,23 @@ export function isRunning(owner: Owner, self: Owner): boolean | undefined {
   const isOneBoot = owner.boot === self.boot || (hasName && (owner.boot === '' || self.boot === '')) // hidden: number and beginning tell
   if (!isOneBoot) return hasName ? false : undefined // this machine was started again, as after a power cut
   if (owner.namespace !== self.namespace || self.began === '') return undefined
-  return beginningOf(owner.pid) === owner.began
+  const began = beginningOf(owner.pid)
+  if (began === undefined) return isThere(owner.pid) ? undefined : false // hidden: `ProtectProc=invisible`
+  return began === owner.began
 }
 
 // proc(5): fields 3 and 22 of /proc/PID/stat; the second, the command, may itself hold blanks and parentheses. A zombie
 // is dead: it only waits for its parent to ask how it ended.
-function beginningOf(pid: number): string {
+function beginningOf(pid: number): string | undefined {
   const stat = orEmpty(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  if (stat === '') return undefined
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return fields[0] === 'Z' || fields[0] === 'X' ? '' : (fields[19] ?? '')
+}
+
+// getpriority(2) tells of processes that /proc hides: it asks for no permission.
+function isThere(pid: number): boolean {
+  return orEmpty(() => String(getPriority(pid))) !== ''
 }
 
 function orEmpty(read: () => string): string {
