@@ -34,6 +34,7 @@ const cases: {
   { name: 'a list of its own that was proven as the server\'s', own: textOf(own), serverProofs: [own], expected: 'own' },
   { name: 'a list of its own, not proven, and nothing else is', own: textOf(own), expected: 'own', trouble: /^nobody has shown yet .* the recipients of study: / },
   { name: 'a list of its own, not proven, after another', own: textOf(own), ownProofs: [otherOwn], serverProofs: [server], expected: 'other own', trouble: /^nobody/ },
+  { name: 'a list of its own, not proven, after one that was proven again', own: textOf(own), ownProofs: [otherOwn, otherServer, otherOwn], expected: 'other own', trouble: /^nobody/ },
   { name: 'a list of its own, not proven, after the server\'s', own: textOf(own), serverProofs: [server], expected: 'server', trouble: /^nobody/ },
   { name: 'a list of its own, less a recipient', own: textOf(own).split('\n')[0] ?? '', ownProofs: [own], expected: 'own', trouble: /^nobody/ },
   { name: 'a list of its own, mistyped', own: MISTYPED, ownProofs: [own, otherOwn], serverProofs: [server], expected: 'other own', trouble: /recipients cannot be used: the recipient "age1/ },
@@ -121,14 +122,14 @@ test('the digest of a list is that of its sorted lines', () => {
   assert.equal(stdout.slice(0, 64), list.digest)
 })
 
-test('a proof is one small file of its owner, names the recipients and the time, and is kept when it is proven again', async (t) => {
+test('a proof is one small file of its owner, names the recipients and the time, and when it is proven again has the time of that', async (t) => {
   const basedir = await temporaryDirectory(t)
   const { proofs } = new Layout(basedir).keysOf('study')
   await addProof(proofs, { list: own, provenAtMs: Date.UTC(2024, 10, 1) }, new Directories())
   await addProof(proofs, { list: own, provenAtMs: Date.UTC(2024, 11, 1) }, new Directories())
   assert.deepEqual(await readdir(proofs), [`${own.digest}.json`])
   const path = join(proofs, `${own.digest}.json`)
-  assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), { recipients: own.recipients.map(({ text }) => text), proven_at: '2024-11-01T00:00:00.000Z' })
+  assert.deepEqual(JSON.parse(await readFile(path, 'utf8')), { recipients: own.recipients.map(({ text }) => text), proven_at: '2024-12-01T00:00:00.000Z' })
   assert.equal((await stat(path)).mode & 0o777, 0o600)
 })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { AgeError } from '../crypt/age-error.ts'
 import { parseRecipientList, type RecipientList } from '../crypt/recipient-list.ts'
 import type { Directories } from '../directories.ts'
-import { createWhole, putInPlace, remove, syncDirectory, type FileOwner } from '../durable.ts'
+import { createWhole, moveOwn, putInPlace, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 
 const PROOF = /^[0-9a-f]{64}\.json$/
@@ -27,8 +27,9 @@ export async function readProofs(directory: string): Promise<readonly Proof[]> {
 }
 
 /**
- * Records that a list was proven, in a file named by its digest; it is durable when the promise is fulfilled. A list that
- * was proven already keeps its first proof. Throws where another file has that name.
+ * Records that a list was proven, in a file named by its digest; it is durable when the promise is fulfilled. Of a list that
+ * is proven again the last time counts: a lab that went back to a key wants that one, and not the one it gave up. Throws
+ * where another file has that name.
  * @param owner whose files they are to be; this process's where it is not given
  */
 export async function addProof(directory: string, { list, provenAtMs }: Proof, directories: Directories, owner?: FileOwner): Promise<void> {
@@ -42,6 +43,7 @@ export async function addProof(directory: string, { list, provenAtMs }: Proof, d
     if (systemCode(error) !== 'EEXIST') throw error
     const known = await readProofs(directory)
     if (!known.some((proof) => proof.list.digest === list.digest)) throw new Error(`${path} is in the way and is no proof: move it away`, { cause: error })
+    await moveOwn(newPath, path)
   } finally {
     await remove(newPath)
   }
