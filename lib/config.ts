@@ -18,7 +18,7 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads every setting, a flag before its variable; an empty variable counts as not set.
+ * Reads every setting, a flag before its variable; an empty variable counts as not set, unless that would be a danger.
  * Throws a `ConfigError` with all mistakes at once.
  */
 export function readConfig(args: readonly string[], environment: Readonly<Record<string, string | undefined>>): Config {
@@ -81,12 +81,13 @@ function readSetting<Value>(
   mistakes: string[],
 ): Value {
   const flag = row.flag === undefined ? undefined : flags.get(row.flag)
-  const text = flag ?? (environment[row.variable] || undefined)
+  const inVariable = environment[row.variable]
+  const text = flag ?? (inVariable === '' && row.isNeverEmpty !== true ? undefined : inVariable)
   if (text === undefined) return row.otherwise()
   const value = text === '' ? undefined : row.parse(text)
   if (value !== undefined) return value
   const name = flag === undefined ? row.variable : `--${row.flag}`
-  const shown = row.isSecret === true ? '(its value is not shown)' : JSON.stringify(text)
+  const shown = row.isSecret === true && text !== '' ? '(its value is not shown)' : JSON.stringify(text)
   const reason = text === '' ? undefined : row.explain?.(text)
   mistakes.push(`${name}=${shown} is not allowed: use ${row.allowed}.${reason === undefined ? '' : ` What is wrong: ${reason}.`}`)
   return row.otherwise()

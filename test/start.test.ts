@@ -124,6 +124,8 @@ const mistakes = [
   { name: 'an option without its value', args: ['--port'], env: {}, lines: [/^--port needs a value: use a whole number/] },
   { name: 'an option whose value was forgotten', args: ['--host', '--port=80'], env: {}, lines: [/^--host needs a value: use an IP address/] },
   { name: 'an empty value on the command line', args: ['--basedir='], env: {}, lines: [/^--basedir="" is not allowed: use the path/] },
+  { name: 'an empty variable where recipients should be', args: [], env: { [`${PREFIX}RECIPIENTS`]: '' }, lines: [/^REPROSCHEMA_BACKEND_RECIPIENTS="" is not allowed: use 1 to 32 age recipients/] },
+  { name: 'an empty variable where a file of recipients should be', args: [], env: { [`${PREFIX}RECIPIENTS_FILE`]: '' }, lines: [/^REPROSCHEMA_BACKEND_RECIPIENTS_FILE="" is not allowed: use a file/] },
   {
     name: 'several mistakes, each with its line',
     args: ['--bogus=1', '--port=x', '--idle-seconds=0'],

@@ -16,6 +16,7 @@ export const ENCRYPTION = {
     fallback: 'none: nothing is encrypted',
     allowed: RECIPIENTS,
     isSecret: true, // the secret key may be given here by mistake
+    isNeverEmpty: true,
     parse: (text) => attempt(() => parseRecipientList(text)),
     explain: (text) => reasonOf(() => parseRecipientList(text)),
     otherwise: () => undefined,
@@ -27,6 +28,7 @@ export const ENCRYPTION = {
     description: 'file that holds them, one a line; `#` begins a comment',
     fallback: 'none',
     allowed: `a file that can be read and holds ${RECIPIENTS}`,
+    isNeverEmpty: true,
     parse: (path) => attempt(() => readList(path)),
     explain: (path) => reasonOf(() => readList(path)),
     otherwise: () => undefined,

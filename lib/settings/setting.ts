@@ -11,6 +11,8 @@ export interface Setting<Value> {
   /** What is allowed, to end the sentence "… is not allowed: use". */
   readonly allowed: string
   readonly isSecret?: boolean
+  /** Whether a variable that is empty is a mistake: as good as none, it would take a protection away without a word. */
+  readonly isNeverEmpty?: boolean
   /** Reads a text that is not empty; undefined where it is not allowed. */
   readonly parse: (text: string) => Value | undefined
   /** Says what is wrong with a text that is not allowed, where more can be said than `allowed` does; it shows no secret. */
