@@ -155,9 +155,11 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   void rememberSubmissions(layout, measures)
     .catch((error: unknown) => log.error('look for the last submissions failed', error))
     .then(() => alerting.start())
+  const givenUp = await keys.findGivenUp()
   const announced = [
     ...places.map((place) => `Listening on ${place}`),
     `Data goes to ${config.basedir}`,
+    ...(givenUp === undefined ? [] : [`WARNING: ${givenUp}`]),
     ...(config.isDevelopment ? ['Development mode: local callbacks are allowed'] : []),
   ]
   for (const line of announced) log.announceNow(line)

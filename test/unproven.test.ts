@@ -70,6 +70,29 @@ test('a list that appears at a server that encrypts nothing stops the tokens of 
   assert.match(await consoleOf(server.basedir), /set REPROSCHEMA_BACKEND_RECIPIENTS too/)
 })
 
+test('what then comes with an older token is stored as it was sent, and the log says so once', async (t) => {
+  const server = await startServer(t)
+  const authToken = await askToken(server)
+  await writeOwn(server.basedir, 'study', textOf(own))
+  await until('it is seen', async () => (await codeOf(server, 'study')) === '503 key_not_proven')
+  for (const name of ['a.txt', 'b.txt']) assert.equal((await submitForm(server, [['file', Buffer.from('x'), name], ['auth_token', authToken]])).status, 200)
+  const said = () => consoleOf(server.basedir).then((text) => text.match(/INFO recipients not used project=study reason="the project study has recipients of its own, and the server has none/g) ?? [])
+  await until('it is said', async () => (await said()).length > 0)
+  assert.equal((await said()).length, 1)
+})
+
+for (const args of [[], ['--workers=2']]) {
+  test(`a server${args.length === 0 ? '' : ' of several processes'} that begins without recipients, where some were proven before, warns at each start`, async (t) => {
+    const basedir = await temporaryDirectory(t)
+    await proveLists(basedir, [list])
+    for (const settings of [{}, env, {}]) {
+      const server = await startServer(t, { basedir, args, env: settings })
+      await server.stop()
+      assert.equal(/^WARNING: uploads are not encrypted any more: the server has no recipients/m.test(server.output()), settings !== env)
+    }
+  })
+}
+
 const commands = [
   { name: '`token`', args: ['token', '--project=study'] },
   { name: '`links`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=2'] },
@@ -123,6 +146,7 @@ const examined = [
   { name: 'nobody has shown a key', env, says: /^FAILED {3}recipients: no token is issued: nobody has shown yet .*\. Change: keys challenge$/m, status: 1 },
   { name: 'all is well', env, proven: true, says: /^ok {7}recipients: the server's are proven$/m, status: 0 },
   { name: 'the settings are others', env, proven: true, settings: {}, says: /^warning {2}recipients: the server began with others than these settings name\. Change: give doctor the settings/m, status: 0 },
+  { name: 'recipients were given up', env: {}, proven: true, says: /^warning {2}recipients: uploads are not encrypted any more: .*\. Change: set REPROSCHEMA_BACKEND_RECIPIENTS again, or move \S+\/keys\/proofs away$/m, status: 0 },
   { name: 'a setting is mistyped', env, proven: true, settings: { REPROSCHEMA_BACKEND_RECIPIENTS: mistype(textOf(own)).trim() }, says: /^FAILED {3}configuration: REPROSCHEMA_BACKEND_RECIPIENTS=\(its value is not shown\) is not allowed: .*checksum/m, status: 1 },
   { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or keys challenge study$/m, status: 1 },
   { name: 'nobody has shown a key of a project\'s list', env, proven: true, own: textOf(own), says: /^FAILED {3}recipients of study: no token is issued: nobody has shown/m, status: 1 },

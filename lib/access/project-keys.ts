@@ -60,14 +60,15 @@ export class ProjectKeys {
    */
   async listFor(project: string): Promise<RecipientList | undefined> {
     const { serverList } = this
-    if (serverList === undefined) return undefined
     const own = await this.#ownList(project)
-    const configured = own.type === 'good' ? own.list : serverList
     const reason = await this.#findTrouble(own, project)
-    if (reason === undefined) {
-      this.#told.delete(project)
-      return configured
+    if (reason === undefined) this.#told.delete(project)
+    if (serverList === undefined) {
+      if (reason !== undefined) this.#tell(project, reason) // its list came while the server ran, which had begun without any
+      return undefined
     }
+    const configured = own.type === 'good' ? own.list : serverList
+    if (reason === undefined) return configured
     const lastOwn = own.type === 'none' ? undefined : (await this.#proofsOf(project))[0]
     const chosen = lastOwn?.list ?? (await this.#provenServerList(serverList)) ?? configured
     if (chosen.digest !== configured.digest || own.type === 'bad') this.#tell(project, reason)
@@ -116,6 +117,12 @@ export class ProjectKeys {
     const { serverList } = this
     if (serverList === undefined || (await this.#serverProofs()).some(({ list }) => list.digest === serverList.digest)) return undefined
     return 'nobody has shown yet that they hold a key of the server\'s recipients: see keys challenge'
+  }
+
+  /** Says in one sentence that nothing is encrypted any more; undefined where it is, or never was to be. */
+  async findGivenUp(): Promise<string | undefined> {
+    if (this.serverList !== undefined || (await this.#serverProofs()).length === 0) return undefined
+    return 'uploads are not encrypted any more: the server has no recipients, and some were proven before'
   }
 
   async #findTrouble(own: OwnList, project: string): Promise<string | undefined> {

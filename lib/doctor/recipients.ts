@@ -28,7 +28,9 @@ async function examine(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
     findings.push(warning(SUBJECT, 'the server began with others than these settings name', 'give doctor the settings of the server, or start the server again'))
   }
   const trouble = await keys.findServerTrouble()
-  if (keys.serverList === undefined) findings.push(ok(SUBJECT, 'none: uploads are not encrypted'))
+  const givenUp = await keys.findGivenUp()
+  if (givenUp !== undefined) findings.push(warning(SUBJECT, givenUp, `set REPROSCHEMA_BACKEND_RECIPIENTS again, or move ${layout.serverKeys.proofs} away`))
+  else if (keys.serverList === undefined) findings.push(ok(SUBJECT, 'none: uploads are not encrypted'))
   else findings.push(trouble === undefined ? ok(SUBJECT, 'the server\'s are proven') : failed(SUBJECT, `no token is issued: ${trouble}`, 'keys challenge'))
   for (const project of await keys.listOwn()) {
     const reason = await keys.findTrouble(project)

@@ -18,7 +18,7 @@ export class FormReaders {
 
   /** Gives who reads what is sent to a project at this moment; undefined where nothing is encrypted. */
   async learn(project: string): Promise<RecipientList | undefined> {
-    if (this.#keys.serverList !== undefined) this.#expected = await this.#keys.listFor(project)
+    this.#expected = await this.#keys.listFor(project)
     return this.#expected
   }
 }
