@@ -54,7 +54,7 @@ test('a participant withdraws while the server runs', async (t) => {
     for (const name of namesOf(kept)) assert.ok(!shown.stdout.includes(name), `${name} is shown`)
     assert.match(shown.stdout, new RegExp(`^token +${sha256(x).slice(0, 8)} +good$`, 'm'))
     assert.match(shown.stdout, /^answers .*-messages\.json +19 bytes$/m)
-    assert.match(shown.stdout, /^Nothing was changed\. To erase 5 receipts, 4 files \([\d.]+ kB\) and 1 token of p-x for ever: withdraw study --participant p-x --yes\n$/m)
+    assert.match(shown.stdout, /^Nothing was changed\. To erase 5 receipts, 4 files \([\d.]+ kB\) and 1 token of p-x for ever: withdraw study --basedir \/\S+ --participant p-x --yes\n$/m)
     assert.deepEqual(await readTree(basedir), before)
   })
   await t.test('--json says it to a program', async () => {
@@ -193,7 +193,7 @@ test('a withdrawal that is not what it says is told, and run again it is ended',
       assert.match(verified.stdout, says)
       if (heals) assert.doesNotMatch(verified.stdout, /BROKEN CHAIN/)
       assert.equal(runProgram(['status', 'study', '--participant', 'p-x', '--basedir', basedir]).status, 1, 'status shows it')
-      if (heals) assert.match(runWithdraw(basedir, 'p-x').stdout, /^Nothing was changed\. To erase what was left: withdraw study --participant p-x --yes$/m)
+      if (heals) assert.match(runWithdraw(basedir, 'p-x').stdout, /^Nothing was changed\. To erase what was left: withdraw study --basedir \/\S+ --participant p-x --yes$/m)
       runWithdraw(basedir, 'p-x', '--yes')
       assert.equal(runVerify(basedir).status, heals ? 0 : 1)
       if (heals) assert.deepEqual(await findTexts(basedir, ['p-x', copy.ofX.id]), [])
@@ -322,8 +322,8 @@ test('files without receipts go too, and a project without receipts gets its rec
   const owner = process.getuid?.() === 0 ? OTHER_USER : (process.getuid?.() ?? 0)
   await chown(basedir, owner, owner)
   const done = runWithdraw(basedir, 'p-x', '--yes')
-  assert.equal(done.status, 0, done.stdout + done.stderr)
-  assert.match(done.stdout, /^Erased: 0 receipts, 2 files/m)
+  assert.equal(done.status, 1, done.stdout + done.stderr)
+  assert.match(done.stdout, /^stays: 20200101T000009\.000000Z-p-x\.txt: It is not known to be that of p-x alone, whom it names\.\nErased: 0 receipts, 2 files/m)
   assert.deepEqual((await readdir(responses)).map((name) => name.slice(8, 15)), ['T000001', 'T000009'])
   for (const path of ['receipts', 'receipts/study', ...(await listFiles(join(basedir, 'receipts'))).map((name) => `receipts/${name}`)]) {
     assert.equal((await stat(join(basedir, path))).uid, owner, `${path} is not the server's`)
@@ -337,7 +337,7 @@ test('files without receipts go too, and a project without receipts gets its rec
   const { lost_files: lost, other_files: foreign } = JSON.parse(runProgram(['status', 'study', '--json', '--basedir', basedir]).stdout).projects[0]
   assert.deepEqual([lost, foreign], [0, 2], 'one that came back is not shown')
   assert.match(runWithdraw(basedir, 'p-x').stdout, /^0 receipts and 1 file of an earlier withdrawal were left/m)
-  assert.equal(runWithdraw(basedir, 'p-x', '--yes').status, 0)
+  assert.match(runWithdraw(basedir, 'p-x', '--yes').stdout, /^0 receipts and 1 file of an earlier withdrawal were left, and are erased now\.$/m)
   assert.ok(!(await readdir(responses)).includes(back), 'it is there')
 })
 
@@ -460,12 +460,69 @@ test('of an encrypted study a participant withdraws without a key: by tokens and
   assert.equal(withdrawn.status, 0, withdrawn.stdout + withdrawn.stderr)
   assert.deepEqual(await listFiles(join(basedir, 'uploads', 'responses', 'study')), kept)
   assert.equal(runVerify(basedir).status, 0)
-  assert.match(runWithdraw(basedir, 'p-x', '--yes').stdout, NOTHING)
+  assert.match(runWithdraw(basedir, 'p-x', '--yes').stdout, /^Nothing that is known to be of p-x is left in study\.$/m)
 
   await submitForm(server, [['auth_token', nobody], ['responses', '[{"isAbout":"record_id","value":"p-x"}]']])
-  assert.match(runWithdraw(basedir, 'p-x').stdout, NOTHING, 'without a key nobody knows whose these answers are')
-  const key = join(basedir, '..', 'withdraw-key')
-  await writeFile(key, `${formatIdentity(identity)}\n`, { mode: 0o600 })
-  t.after(() => rm(key))
-  assert.match(runWithdraw(basedir, 'p-x', '--identity', key).stdout, /^answers .*-messages\.json\.age/m)
+  const keys = [identity, newIdentity()].map((each) => ({ each, path: join(basedir, '..', `key-of-${each.recipient.text}`) }))
+  for (const { each, path } of keys) await writeFile(path, `${formatIdentity(each)}\n`, { mode: 0o600 })
+  t.after(() => Promise.all(keys.map(({ path }) => rm(path))))
+  const [right = '', wrong = ''] = keys.map(({ path }) => path)
+  for (const args of [[], ['--identity', wrong]]) {
+    const { status, stdout } = runWithdraw(basedir, 'p-x', ...args)
+    assert.equal(status, 0)
+    assert.match(stdout, /^3 encrypted files not looked into: whom the answers name is not known without the key that opens them \(--identity FILE\)\.\nNothing that is known to be of p-x is left in study\.$/m)
+    assert.equal(JSON.parse(runWithdraw(basedir, 'p-x', ...args, '--json').stdout).encrypted_files_not_opened, 3)
+  }
+  const shown = runWithdraw(basedir, 'p-x', '--identity', right)
+  assert.match(shown.stdout, /^answers .*-messages\.json\.age/m)
+  const [, command = ''] = / for ever: (withdraw .*)$/m.exec(shown.stdout) ?? []
+  assert.match(runProgram(command.split(' ')).stdout, /^Erased: 1 receipt, 1 file /m, 'the command that is shown has the key with it')
+  assert.match(runWithdraw(basedir, 'p-x', '--identity', right).stdout, NOTHING)
 })
+
+test('what names the participant and proves nothing is told, and stays', async (t) => {
+  const server = await startServer(t)
+  const [x, y, nobody] = [await askToken(server, { participant_id: 'p-x' }), await askToken(server, { participant_id: 'p-y' }), await askToken(server)]
+  const file = (name: string): [string, Buffer, string] => ['file', Buffer.from(name), name]
+  const named = [
+    await submitForm(server, [['auth_token', nobody], file('P-X.wav')]),
+    await submitForm(server, [['auth_token', y], file('interview p-x, 2nd.wav')]),
+    await submitForm(server, [['auth_token', nobody], file('1.wav'), ['who', 'P-X']]),
+    await submitForm(server, [['auth_token', y], file('2.wav'), ['note', 'for p-x']]),
+    await submitForm(server, [['auth_token', nobody], ['responses', '{"participant_id": "p-x"}']]),
+    await submitForm(server, [['auth_token', y], ['responses', '[["p-x"]]']]),
+  ]
+  const fieldsAlone = await submitForm(server, [['auth_token', nobody], ['uid', 'p-x']])
+  const others = [
+    await submitForm(server, [['auth_token', nobody], file('p-xy.wav'), ['who', 'p-x2']]),
+    await submitForm(server, [['auth_token', nobody], ['responses', '{"participant_id": "p-xx"}']]),
+  ]
+  const own = await submitForm(server, [['auth_token', x], file('p-x.wav'), ['who', 'p-x']])
+  await writeFile(join(server.basedir, 'uploads/responses/study/20200101T000000.000000Z-p-x.wav'), 'stored by the seed server')
+  for (const args of [[], ['--yes'], ['--yes']]) {
+    const told = runWithdraw(server.basedir, 'p-x', ...args)
+    const staying = told.stdout.split('\n').filter((line) => line.startsWith('stays: '))
+    const expected = [...namesOf(named), '20200101T000000.000000Z-p-x.wav', 'receipts/study/']
+    assert.deepEqual(expected.filter((name) => !staying.some((line) => line.includes(name))), [], told.stdout)
+    assert.equal(staying.length, expected.length, told.stdout)
+    assert.match(told.stdout, /^2 files of nobody known: /m) // of these others, and of them alone
+    assert.equal(told.status, args.length)
+  }
+  for (const each of [...named, ...others]) await checkFiles(server.basedir, each)
+  assert.equal(fieldsAlone.status, 200)
+  assert.ok(!(await listFiles(join(server.basedir, 'uploads/responses/study'))).includes(filesOf(own)[0]?.stored_as ?? ''))
+})
+
+for (const [name, other] of [['Zoe\u0308', 'Zo\u00eb'], ['p-x', 'P-X'], ['Ann Lee', 'AnnLee'], ['p\u200b-x', 'p-x']] as const) {
+  test(`a name that is nearly the same is told: ${JSON.stringify(other)} where ${JSON.stringify(name)} is there`, async (t) => {
+    const server = await startServer(t)
+    const token = await askToken(server, { participant_id: name })
+    await submitForm(server, [['auth_token', token], ['responses', '[1]']])
+    const done = runWithdraw(server.basedir, other, '--yes')
+    assert.equal(done.status, 1)
+    assert.match(done.stdout, /^stays: .*: This name is nearly the same as .*\. If it is the same participant, withdraw it too\.$/m)
+    assert.equal((await listFiles(join(server.basedir, 'uploads/responses/study'))).length, 1)
+    assert.match(runWithdraw(server.basedir, name, '--yes').stdout, /^Erased: 1 receipt, 1 file \([^)]*\) and 1 token /m)
+    assert.equal(runWithdraw(server.basedir, other, '--yes').status, 0)
+  })
+}

@@ -8,6 +8,8 @@ import { formatBytes, formatCount } from './units.ts'
 export interface Told extends Belongings {
   readonly project: string
   readonly participant: string
+  /** The arguments of the call. */
+  readonly args: readonly string[]
   /** Whether it has gone. */
   readonly isDone: boolean
   readonly tokens: readonly Grant[]
@@ -15,7 +17,7 @@ export interface Told extends Belongings {
 }
 
 /** Formats it for a program. */
-export function toJson({ project, participant, isDone, tokens, receipts, files, unfinished, unerased, staying, conflicts, staged }: Told): object {
+export function toJson({ project, participant, isDone, tokens, receipts, files, unfinished, unerased, staying, conflicts, staged, unknown }: Told): object {
   return {
     project,
     participant,
@@ -29,12 +31,14 @@ export function toJson({ project, participant, isDone, tokens, receipts, files, 
     staying,
     conflicts,
     staged_files: staged,
+    files_of_nobody_known: unknown.ofNobody,
+    encrypted_files_not_opened: unknown.locked,
   }
 }
 
 /** Formats it for a person; the last line says what to do. */
 export function toLines(told: Told): string[] {
-  const { isDone, unerased, staying, conflicts, staged } = told
+  const { isDone, unerased, staying, conflicts, staged, unknown } = told
   const rows = rowsOf(told)
   return [
     ...formatTable(rows),
@@ -43,6 +47,8 @@ export function toLines(told: Told): string[] {
     ...unerased.strange.map((each) => `stays: ${plain(each)}: It is not what was withdrawn from there (run verify).`),
     ...leftOf(unerased, isDone),
     ...(staged === 0 ? [] : [`${formatCount(staged, 'file')} in uploads/staging, of whom is not known: if they are still arriving, run this again when they have arrived.`]),
+    ...(unknown.ofNobody === 0 ? [] : [`${formatCount(unknown.ofNobody, 'file')} of nobody known: neither a token nor a name nor an answer that can be read says whose.`]),
+    ...(unknown.locked === 0 ? [] : [`${formatCount(unknown.locked, 'encrypted file')} not looked into: whom the answers name is not known without the key that opens them (--identity FILE).`]),
     rows.length === 0 ? nothingLine(told) : lastLine(told),
   ]
 }
@@ -62,19 +68,20 @@ function leftOf({ files, receipts }: Unerased, isDone: boolean): string[] {
   return [`${what} were left${isDone ? ', and are erased now.' : ' by an interruption, or this is a copy of before.'}`]
 }
 
-function nothingLine({ participant, project, isDone, unerased, staying }: Told): string {
-  if (!isDone && unerased.files.length + unerased.receipts.length > 0) return `Nothing was changed. To erase what was left: ${commandOf(project, participant)}`
+function nothingLine({ participant, project, args, isDone, unerased, staying, unknown }: Told): string {
+  if (!isDone && unerased.files.length + unerased.receipts.length > 0) return `Nothing was changed. To erase what was left: ${commandOf(args)}`
   if (staying.length > 0) return `Nothing that is known to be of ${plain(participant)} alone is left in ${project}. What stays, and why, is above.`
-  return `Nothing of ${plain(participant)} is left in ${project}.`
+  return `Nothing ${unknown.locked > 0 ? 'that is known to be ' : ''}of ${plain(participant)} is left in ${project}.`
 }
 
-function lastLine({ participant, project, isDone, receipts, files, tokens }: Told): string {
+function lastLine({ participant, args, isDone, receipts, files, tokens }: Told): string {
   const bytes = formatBytes(files.reduce((sum, file) => sum + file.bytes, 0))
   const what = `${formatCount(receipts.length, 'receipt')}, ${formatCount(files.length, 'file')} (${bytes}) and ${formatCount(tokens.length, 'token')} of ${plain(participant)}`
   if (isDone) return `Erased: ${what}. Copies, backups and exports are not: see the README.`
-  return `Nothing was changed. To erase ${what} for ever: ${commandOf(project, participant)}`
+  return `Nothing was changed. To erase ${what} for ever: ${commandOf(args)}`
 }
 
-function commandOf(project: string, participant: string): string {
-  return `withdraw ${project} --participant ${quote(plain(participant))} --yes`
+// With all that was given: another base directory or no key would be another withdrawal.
+function commandOf(args: readonly string[]): string {
+  return ['withdraw', ...args, '--yes'].map((arg) => quote(plain(arg))).join(' ')
 }

@@ -2,9 +2,10 @@ import { access, constants } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import { TRUST_MS, type Grant } from '../access/grants.ts'
 import { ConfigError } from '../config.ts'
-import { findBelongings, isNothing, type Belongings } from '../dataset/belongings.ts'
+import { findBelongings, isNothing, type Belongings, type Staying } from '../dataset/belongings.ts'
 import { erase, eraseUnfinished, findUnerased, finishErasures } from '../dataset/erasure.ts'
 import type { Keyring } from '../dataset/keyring.ts'
+import { isAlike } from '../dataset/mentions.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { isProject } from '../project.ts'
@@ -26,6 +27,8 @@ interface Wish {
   readonly participant: string
   /** What opens encrypted files: their answers may tell whose they are. */
   readonly keyring: Keyring | undefined
+  /** The arguments of the call. */
+  readonly args: readonly string[]
 }
 
 /**
@@ -41,7 +44,7 @@ export async function withdraw(args: readonly string[], { print, tell, note, inp
   const participant = text('participant')?.trim() ?? ''
   if (participant === '') throw new ConfigError(['--participant is missing: withdraw PROJECT --participant X.'])
   const keyring = await readKeyring(texts('identity'), { input, tell })
-  const wish = { layout, project, participant, keyring }
+  const wish = { layout, project, participant, keyring, args }
   const tokens = isProject(project) ? await findTokens(wish) : []
   if (tokens.length === 0) await findProjects(layout, project)
   const told = isSet('yes') ? await withRight(wish, () => eraseAll(wish)) : await look(wish, tokens)
@@ -53,7 +56,7 @@ export async function withdraw(args: readonly string[], { print, tell, note, inp
 async function look(wish: Wish, tokens: readonly Grant[]): Promise<Told> {
   const unerased = await findUnerased(wish.layout, wish.project)
   const found = await findBelongings(wish.layout, wish.project, wish.participant, wish.keyring)
-  return { ...wish, ...found, isDone: false, tokens, unerased }
+  return { ...wish, ...found, staying: [...found.staying, ...(await findAlike(wish, found))], isDone: false, tokens, unerased }
 }
 
 // The tokens first: what comes after that is refused. Then until a look finds nothing any more.
@@ -67,7 +70,8 @@ async function eraseAll(wish: Wish): Promise<Told> {
     const found = await findBelongings(layout, project, participant, wish.keyring)
     const isOver = isNothing(found)
     if (isOver || gone.length === MOST_LOOKS) {
-      return { ...wish, ...found, ...join(gone), staying: [...found.staying, ...(isOver ? [] : [KEEPS_ARRIVING])], isDone: true, tokens, unerased }
+      const staying = [...found.staying, ...(await findAlike(wish, found)), ...(isOver ? [] : [KEEPS_ARRIVING])]
+      return { ...wish, ...found, ...join(gone), staying, isDone: true, tokens, unerased }
     }
     await eraseUnfinished(layout, found.unfinished)
     if (found.receipts.length + found.files.length > 0) await erase(layout, project, found)
@@ -85,6 +89,13 @@ function join(all: readonly Belongings[]): Pick<Belongings, 'receipts' | 'files'
   }
 }
 
+// A name is taken as it was typed, and by nobody's mistake is anybody else to go.
+async function findAlike({ layout, project, participant }: Wish, { names }: Belongings): Promise<Staying[]> {
+  const invited = (await listTokens(layout, project)).flatMap((grant) => grant.participant?.trim() ?? [])
+  const alike = new Set([...names, ...invited].filter((name) => isAlike(name, participant)))
+  return [...alike].map((what) => ({ what, reason: `This name is nearly the same as ${participant}. If it is the same participant, withdraw it too.` }))
+}
+
 async function revoke(wish: Wish): Promise<Grant[]> {
   const tokens = await findTokens(wish)
   if (tokens.length > 0) await (await openGrants(wish.layout)).revoke(tokens)
@@ -92,9 +103,13 @@ async function revoke(wish: Wish): Promise<Grant[]> {
 }
 
 async function findTokens({ layout, project, participant }: Wish): Promise<Grant[]> {
+  return (await listTokens(layout, project)).filter((grant) => grant.participant?.trim() === participant)
+}
+
+async function listTokens(layout: Layout, project: string): Promise<Grant[]> {
   if ((await findStats(layout.tokens)) === undefined) return [] // a copy may be without them
   const grants = await openGrants(layout)
-  return (await grants.list()).filter((grant) => grant.project === project && grant.participant?.trim() === participant)
+  return (await grants.list()).filter((grant) => grant.project === project)
 }
 
 /** Does what writes to the base directory; where the system forbids that a sentence says who may, before anything is touched. */

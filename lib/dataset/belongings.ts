@@ -5,10 +5,12 @@ import { lookAtStaging, type IntentFile, type StagingLook } from '../store/stagi
 import { findClaimants, type Claimants } from './claimants.ts'
 import { collect } from './collection.ts'
 import type { Keyring } from './keyring.ts'
+import { findMentions, mentions } from './mentions.ts'
 import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
-import { readReceiptLines } from './receipt-line.ts'
+import { fieldTextsOf, readReceiptLines } from './receipt-line.ts'
 import { isOfReceipt } from './sealed-file.ts'
+import { countUnknown, type UnknownFiles } from './unknown-files.ts'
 import { parseUploadName } from './upload-name.ts'
 import { isWithdrawal, readWithdrawals } from './withdrawals.ts'
 
@@ -24,6 +26,8 @@ export interface PlacedReceipt {
   readonly bytes: number
   readonly sha256: string
   readonly previous: string | null
+  /** Whether a text field that stands in it has the participant's name in it. */
+  readonly isNaming: boolean
 }
 
 /** A stored file that goes. */
@@ -54,6 +58,9 @@ export interface Belongings {
   readonly unfinished: readonly IntentFile[]
   /** How many files lie in staging, whosever they are: they are arriving, or a server that died left them. */
   readonly staged: number
+  readonly unknown: UnknownFiles
+  /** Everybody who is named in the project. */
+  readonly names: readonly string[]
 }
 
 /** Says whether nothing is there to be erased. */
@@ -71,11 +78,12 @@ export async function findBelongings(layout: Layout, project: string, participan
   const look = await lookAtStaging(layout) // before the receipts: what is published by then is found there
   const collection = await collect(layout, project, { keyring })
   const claimants = await findClaimants(collection)
-  const { placed, unreadable, isRepeatOfWithdrawn } = await readPlaced(layout, project)
-  const choice = new Choice(participant, claimants)
+  const { placed, unreadable, isRepeatOfWithdrawn } = await readPlaced(layout, project, participant)
+  const choice = new Choice(participant, claimants, await findMentions(collection, participant))
   for (const each of placed) choice.judge(each, isRepeatOfWithdrawn(each.receipt))
   choice.settleRepeats(placed)
   choice.keepShared(placed)
+  choice.tellNaming(placed, ({ file, number }) => placeOf(project, file, number))
   const isThere = new Set((await listDirectory(layout.responsesOf(project))).files)
   const going = placed.filter(({ receipt }) => choice.going.has(receipt))
   const files = going.flatMap(({ receipt }) => receipt.files.filter((file) => isThere.has(file.stored_as)).map((file) => describe(file, receipt)))
@@ -87,7 +95,10 @@ export async function findBelongings(layout: Layout, project: string, participan
   const conflicts = claim(files.flatMap(({ storedAs }) => [...(claimants.get(storedAs)?.conflicts ?? [])]))
   const known = new Set(placed.map(({ receipt }) => receipt.id))
   const unfinished = findUnfinished(look, (receipt) => receipt.project === project && !known.has(receipt.id) && isOfOne(receipt, participant))
-  return { receipts: going, files, staying: [...choice.staying, ...unreadable], conflicts, unfinished, staged: look.paths.size }
+  const settled = new Set([...files.map(({ storedAs }) => storedAs), ...choice.staying.map(({ what }) => what)])
+  const unknown = await countUnknown(collection, claimants, (storedAs) => settled.has(storedAs))
+  const names = claim([...placed.map(({ receipt }) => receipt.participant), ...[...claimants.values()].flatMap(({ named }) => [...named])])
+  return { receipts: going, files, staying: [...choice.staying, ...unreadable], conflicts, unfinished, staged: look.paths.size, unknown, names }
 }
 
 // What a process that runs has begun it will end in a moment, and the next look finds its receipt.
@@ -106,38 +117,51 @@ function describe({ stored_as: storedAs, bytes, field, name }: Receipt['files'][
   return { storedAs, bytes, isAnswers: field === 'responses' && name === 'messages.json', receipt }
 }
 
-async function readPlaced(layout: Layout, project: string) {
+async function readPlaced(layout: Layout, project: string, participant: string) {
   const directory = layout.receiptsOf(project)
   const placed: PlacedReceipt[] = []
   const unreadable: Staying[] = []
   const withdrawals = await readWithdrawals(layout, project)
   for (const file of (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson') && !isWithdrawal(name))) {
-    for await (const { receipt, number, offset, bytes, sha256, previous, isTorn } of readReceiptLines(join(directory, file))) {
+    for await (const line of readReceiptLines(join(directory, file))) {
+      const { receipt, number, offset, bytes, sha256, previous, isTorn } = line
       if (isTorn || withdrawals.find(file, offset) !== undefined) continue
       const isOurs = receipt?.project === project && (previous === null || (typeof previous === 'string' && SHA256.test(previous)))
-      if (isOurs) placed.push({ receipt, file, number, offset, bytes, sha256, previous })
-      else unreadable.push({ what: `receipts/${project}/${file}, line ${number}`, reason: 'It cannot be read (run verify): nobody knows whose it is.' })
+      if (isOurs) placed.push({ receipt, file, number, offset, bytes, sha256, previous, isNaming: fieldTextsOf(line).some((text) => mentions(text, participant)) })
+      else unreadable.push({ what: placeOf(project, file, number), reason: 'It cannot be read (run verify): nobody knows whose it is.' })
     }
   }
   return { placed, unreadable, isRepeatOfWithdrawn: ({ repeats }: Receipt) => repeats !== undefined && withdrawals.hasReceipt(repeats) }
+}
+
+// The text fields that are stored in a file are whose the files are.
+function namesOf({ files }: Receipt): string[] {
+  return files.filter((file) => !isOfReceipt(file)).map((file) => file.stored_as)
+}
+
+function placeOf(project: string, file: string, number: number): string {
+  return `receipts/${project}/${file}, line ${number}`
 }
 
 /** Decides what goes. */
 class Choice {
   readonly #participant: string
   readonly #claimants: ReadonlyMap<string, Claimants>
+  readonly #mentioned: ReadonlySet<string>
   readonly going = new Set<Receipt>()
   readonly staying: Staying[] = []
 
-  constructor(participant: string, claimants: ReadonlyMap<string, Claimants>) {
+  /** @param mentioned stored names of what has the participant's name in it, where that proves nothing */
+  constructor(participant: string, claimants: ReadonlyMap<string, Claimants>, mentioned: ReadonlySet<string>) {
     this.#participant = participant
     this.#claimants = claimants
+    this.#mentioned = mentioned
   }
 
   /** Judges a receipt by its token and its files. */
   judge({ receipt }: PlacedReceipt, isRepeatOfWithdrawn: boolean): void {
     const [token] = claim([receipt.participant])
-    const names = receipt.files.filter((file) => !isOfReceipt(file)).map((file) => file.stored_as) // the text fields are whose the files are
+    const names = namesOf(receipt)
     if (token === this.#participant) {
       if (!this.#tellShared(names)) this.going.add(receipt)
     } else if (token !== undefined) {
@@ -184,6 +208,16 @@ class Choice {
     }
   }
 
+  /** Tells of forms that stay, and have the participant's name in a text field. */
+  tellNaming(placed: readonly PlacedReceipt[], placeOf: (each: PlacedReceipt) => string): void {
+    const told = new Set(this.staying.map(({ what }) => what))
+    for (const each of placed) {
+      const names = namesOf(each.receipt)
+      if (!each.isNaming || this.going.has(each.receipt) || names.some((name) => told.has(name))) continue
+      this.#stay(names.length > 0 ? names : [placeOf(each)], `A text field of its form names ${this.#participant}.`)
+    }
+  }
+
   #isOwn(names: readonly string[]): boolean {
     const isTheirs = names.some((name) => this.#claimants.get(name)?.owners.has(this.#participant) === true)
     if (isTheirs) return !this.#tellShared(names)
@@ -192,7 +226,7 @@ class Choice {
   }
 
   #isNamed(names: readonly string[]): boolean {
-    return names.some((name) => this.#claimants.get(name)?.named.has(this.#participant) === true)
+    return names.some((name) => this.#mentioned.has(name) || this.#claimants.get(name)?.named.has(this.#participant) === true)
   }
 
   #tellShared(names: readonly string[]): boolean {

@@ -6,7 +6,7 @@ import { parseTombstone } from '../store/withdrawal.ts'
 const SHA256 = /^[0-9a-f]{64}$/
 
 /** One line of a receipts file, as it was found; one that is torn was never answered, so that nothing was promised. */
-export interface ReceiptLine extends Omit<ChainLine, 'value'> {
+export interface ReceiptLine extends ChainLine {
   /** Undefined where the line is not a receipt. */
   readonly receipt: Receipt | undefined
   /** Where a receipt was withdrawn: the SHA-256 of the line that stood here. */
@@ -19,9 +19,16 @@ export interface ReceiptLine extends Omit<ChainLine, 'value'> {
  */
 export async function* readReceiptLines(path: string, extent: Extent = {}): AsyncGenerator<ReceiptLine> {
   const stoodAt = (offset: number, found: unknown) => parseTombstone(found) ?? extent.stoodAt?.(offset, found)
-  for await (const { value, ...line } of readChain(path, { ...extent, stoodAt })) {
-    yield { ...line, receipt: parseReceipt(value), withdrawn: parseTombstone(value) }
+  for await (const line of readChain(path, { ...extent, stoodAt })) {
+    yield { ...line, receipt: parseReceipt(line.value), withdrawn: parseTombstone(line.value) }
   }
+}
+
+/** Gives the names and the values of the text fields that a receipt has in it. */
+export function fieldTextsOf({ value }: ReceiptLine): string[] {
+  const fields = typeof value === 'object' && value !== null && 'fields' in value ? value.fields : undefined
+  if (!Array.isArray(fields)) return []
+  return fields.flatMap((field: unknown) => (typeof field === 'object' && field !== null ? Object.values(field) : [])).filter((text) => typeof text === 'string')
 }
 
 function parseReceipt(value: unknown): Receipt | undefined {

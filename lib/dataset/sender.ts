@@ -29,6 +29,18 @@ export async function findSender(vault: Vault, arrival: Arrival): Promise<Sender
   return { ...decideParticipant({ tokens, uids: [], answers }), claimed: claim([...tokens, ...answers]) }
 }
 
+/** Says whether a JSON submission has a text in it, wherever it stands; false where it cannot be read. */
+export async function holdsText(vault: Vault, file: StoredFile, text: string): Promise<boolean> {
+  if (file.bytes > MAX_BYTES || !vault.mayRead(file)) return false
+  const look = async () => (await readWhole(vault, file)).includes(JSON.stringify(text))
+  try {
+    return await (file.bytes > LARGE_BYTES ? large.take(look) : look())
+  } catch (error) {
+    if (error instanceof ArchiveError) return false // it was cut, or cannot be decrypted
+    throw error
+  }
+}
+
 async function readIdentifiers(vault: Vault, file: StoredFile): Promise<string[]> {
   if (file.bytes > MAX_BYTES || !vault.mayRead(file)) return []
   return file.bytes > LARGE_BYTES ? large.take(() => parseIdentifiers(vault, file)) : parseIdentifiers(vault, file)
