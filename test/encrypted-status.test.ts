@@ -118,6 +118,13 @@ test('status tells without a key what receipts and names tell, and what they do 
     assert.equal(status, 1)
     assert.match(stdout, /^Nothing of nobody has arrived in study, as far as is known without a key\.\nWhat encrypted files hold/)
   })
+  await t.test('nor with a key that opens nothing', async () => {
+    await makeIdentity(join(root, 'other key'))
+    const { status, stdout } = ask(all, 'study', '--participant', 'nobody', '--identity', join(root, 'other key'))
+    assert.equal(status, 1)
+    assert.match(stdout, /^Nothing of nobody has arrived in study, as far as is known without a key\.\nWhat \d+ of the encrypted files hold is not known: no identity that was given opens them\.\n$/)
+    assert.match(summaryOf(all, '--identity', join(root, 'other key')).without_key, /^What \d+ of the encrypted files hold is not known/)
+  })
   await t.test('with the key it tells what it tells of plain files', () => {
     for (const args of [[], ['study', '--participant', 'whole']]) {
       const [open, sealed] = [ask(server.basedir, ...args, '--json'), ask(all, ...args, '--json', '--identity', join(root, 'key'))]

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openChunks } from '../archive/sealed-reader.ts'
 import { readWhole } from '../archive/whole-read.ts'
@@ -26,6 +27,11 @@ export class Keyring {
   /** How many of the files that were to be opened are encrypted to none of the identities. */
   get lockedFiles(): number {
     return this.#locked.size
+  }
+
+  /** How many of these lie in one directory. */
+  countLocked(directory: string): number {
+    return [...this.#locked].filter((path) => dirname(path) === directory).length
   }
 
   /** What tells these identities from others, and gives none of them away; undefined where there is none. */

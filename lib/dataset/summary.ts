@@ -86,9 +86,11 @@ export function summarise(collection: Collection): Summary {
   }
 }
 
-/** Says what is not known for want of a key; null where there is no such thing. */
+/** Says what is not known for want of a key, or of the right one, when all was looked at; null where there is no such thing. */
 export function describeUnknown({ arrivals, vault }: Pick<Collection, 'arrivals' | 'vault'>): string | null {
-  return arrivals.submissions.every(({ files }) => files.every((file) => vault.mayRead(file))) ? null : WITHOUT_KEY
+  if (!arrivals.submissions.every(({ files }) => files.every((file) => vault.mayRead(file)))) return WITHOUT_KEY
+  const { lockedFiles } = vault
+  return lockedFiles === 0 ? null : `What ${lockedFiles} of the encrypted files hold is not known: no identity that was given opens them.`
 }
 
 /** Summarises a session. */

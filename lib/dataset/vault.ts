@@ -26,6 +26,11 @@ export class Vault {
     return sealed === undefined || this.#keyring !== undefined
   }
 
+  /** How many of the files that were to be read are encrypted to none of the identities. */
+  get lockedFiles(): number {
+    return this.#keyring?.countLocked(this.#directory) ?? 0
+  }
+
   /** Says whether an identity opens an encrypted file, be it damaged or not. */
   async opens({ storedAs }: StoredFile): Promise<boolean> {
     try {
