@@ -109,7 +109,7 @@ test('the page to print has one card a participant, and each QR code is its link
 })
 
 const LIST = '--participants=LIST'
-const mistakeRows: [name: string, args: string[], list: string, sentence: RegExp][] = [
+const mistakeRows: [name: string, args: string[], list: string | Buffer, sentence: RegExp][] = [
   ['no project', [`--ui=${UI}`, '--count=1'], '', /<project> is missing/],
   ['a project that cannot be', ['../x', `--ui=${UI}`, '--count=1'], '', /The project "\.\.\/x" is not allowed/],
   ['no address', ['study', '--count=1'], '', /--ui is missing/],
@@ -124,6 +124,8 @@ const mistakeRows: [name: string, args: string[], list: string, sentence: RegExp
   ['minutes that are too many', ['study', `--ui=${UI}`, '--count=1', '--minutes=525601'], '', /--minutes="525601" is not allowed/],
   ['an empty list', ['study', `--ui=${UI}`, LIST], '\n \n', /names no participant/],
   ['a name twice', ['study', `--ui=${UI}`, LIST], 'p\nq\np\n', /names "p" twice/],
+  ['a name twice, in two forms that look the same', ['study', `--ui=${UI}`, LIST], 'Zo\u00eb\nZoe\u0308\n', /names ".*" twice/],
+  ['a list in another encoding', ['study', `--ui=${UI}`, LIST], Buffer.from('Zo\u00eb\n', 'latin1'), /LIST is not UTF-8: save it as that/],
   ['a name with a control character', ['study', `--ui=${UI}`, LIST], 'p\u0007\n', /1 to 200 characters/],
   ['a list that is not there', ['study', `--ui=${UI}`, '--participants=/nowhere/list'], '', /cannot be read/],
   ['links too long for a QR code', ['study', `--ui=https://ui.example.org/?${'x'.repeat(1900)}`, LIST], 'é'.repeat(100), /longer than a QR code holds/],

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { randomInt } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { addParameters, parseCallbackUrl } from '../access/callback.ts'
@@ -131,14 +132,15 @@ function makeNames(count: string): string[] {
 }
 
 async function readNames(path: string): Promise<string[]> {
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+  const content = await readFile(path).catch((error: unknown) => {
     if (systemCode(error) === undefined) throw error
     throw new ConfigError([`--participants=${JSON.stringify(path)} cannot be read: ${error instanceof Error ? error.message : String(error)}`])
   })
-  const names = content.replace(/^\ufeff/, '').split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '')
+  if (!isUtf8(content)) throw new ConfigError([`${path} is not UTF-8: save it as that, so that every name is read as it was written.`])
+  const names = content.toString().replace(/^\ufeff/, '').split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '')
   const wrong = names.find((name) => !isParticipant(name))
   const seen = new Set<string>()
-  const twice = names.find((name) => seen.size === seen.add(name).size)
+  const twice = names.find((name) => seen.size === seen.add(name.normalize()).size) // nobody could tell them apart
   if (names.length === 0) throw new ConfigError([`${path} names no participant: write one a line.`])
   if (wrong !== undefined) throw new ConfigError([`${path} has ${JSON.stringify(wrong)}: a participant has 1 to 200 characters without control characters.`])
   if (twice !== undefined) throw new ConfigError([`${path} names ${JSON.stringify(twice)} twice.`])
