@@ -40,6 +40,10 @@ test('systemd waits longer for a stop than the server does for uploads', () => {
   assert.match(UNIT, new RegExp(`\\(REPROSCHEMA_BACKEND_STOP_SECONDS, ${stopSeconds}\\)`))
 })
 
+test('a crash writes nothing of what participants sent to a disk', () => {
+  assert.equal(settingOf('LimitCORE'), '0')
+})
+
 test('every variable that the units set is a setting, or one of Node', () => {
   const known = new Set<string>([...Object.values(SETTINGS).map((row) => row.variable), 'UV_THREADPOOL_SIZE'])
   const text = UNIT + ['network.conf', 'tls.conf'].map((name) => readFileSync(join(DEPLOY, name), 'utf8')).join('')
