@@ -155,7 +155,7 @@ test('every command leaves an entry before it begins and one when it has ended',
     ['doctor_begun', 'doctor', undefined],
     ['audit_begun', 'audit', undefined],
     ['audit_ended', 0, before + 17],
-    ['verify_begun', 'verify nobody', undefined],
+    ['verify_begun', 'verify (hidden)', undefined],
     ['verify_ended', 2, undefined],
     ['keys_begun', 'keys prove (hidden)', undefined],
     ['keys_ended', 2, undefined],
@@ -165,6 +165,17 @@ test('every command leaves an entry before it begins and one when it has ended',
     assert.equal(uid, process.getuid?.())
   }
   await assertNoSecrets(basedir, [authToken, issued, PARTICIPANT, CODE])
+})
+
+test('who takes a participant for a project has not named that one in the record', async (t) => {
+  const { basedir } = await makeBasedir(t)
+  const name = 'anna-of-the-west'
+  for (const args of [['status', name], ['withdraw', name, '--participant', 'study'], ['export', name, 'out'], ['verify', name], ['tokens', 'list', '--project', name], ['tokens', `--project=${name}`, 'annaofthewest'], ['keys', 'annaofthewest']]) run(basedir, ...args)
+  await assertNoSecrets(basedir, [name, 'annaofthewest'])
+  run(basedir, 'token', '--project', 'new')
+  run(basedir, 'status', 'new')
+  run(basedir, 'tokens', 'list', '--project', 'new')
+  assert.deepEqual((await readAudit(basedir)).filter(({ project, event }) => project === 'new' && String(event).endsWith('_begun')).map(({ called }) => called), ['token --project new', 'status new', 'tokens list --project new'])
 })
 
 test('commands that follow one another share one file, and those at once lose nothing', async (t) => {

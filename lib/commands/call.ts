@@ -1,6 +1,7 @@
 import { isProject } from '../project.ts'
 
 const HIDDEN = '(hidden)'
+const WORD = /^(list|revoke|new|challenge|open|prove)$/
 const SECRET_KEY = /AGE-SECRET-KEY-/i // in the place of a name, by mistake
 
 // What stands beside the flags of each command, as far as it may be kept: what is not here is hidden, so that a new command
@@ -20,7 +21,6 @@ const POSITIONALS: Readonly<Record<string, readonly string[] | undefined>> = {
 
 // Flags whose values say nothing of a participant and are no secret.
 const FLAGS: Readonly<Record<string, RegExp | undefined>> = {
-  project: /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/,
   since: /^[\dTZ:.+-]{1,40}$/,
   minutes: /^\d{1,6}$/,
   count: /^\d{1,6}$/,
@@ -36,8 +36,10 @@ export interface Call {
 /**
  * Says how a command was called, without the base directory: the record lies in it. Values of flags, and what stands
  * beside them, are hidden unless they are known to be no secret and to name no participant.
+ * @param isProjectKnown whether what stands in the place of a project may be shown: what is no project may be a participant
  */
-export function describeCall(command: string, args: readonly string[]): Call {
+export function describeCall(command: string, args: readonly string[], isProjectKnown = true): Call {
+  const isShown = (name: string) => isProjectKnown && isProject(name)
   const positionals = kindsOf(command, args)
   const hasParticipant = args.some((arg) => arg.startsWith('--participant'))
   const words: string[] = [command]
@@ -49,14 +51,14 @@ export function describeCall(command: string, args: readonly string[]): Call {
     if (/^-(?!-[a-z])/.test(arg)) return { words: [...words, HIDDEN].join(' '), project } // from here on nobody knows what is what
     const [, name, value] = /^--([a-z][a-z-]*)(?:=(.*))?$/s.exec(arg) ?? []
     if (name !== undefined) {
-      if (name !== 'basedir') words.push(value === undefined ? `--${name}` : `--${name}=${showValue(name, value)}`)
-      if (name === 'project' && value !== undefined && isProject(value)) project = value
+      if (name !== 'basedir') words.push(value === undefined ? `--${name}` : `--${name}=${showValue(name, value, isShown)}`)
+      if (name === 'project' && value !== undefined && isShown(value)) project = value
       flag = value === undefined && !ALONE.has(name) ? name : undefined
       continue
     }
     const kind = flag === undefined ? positionals[position++] : undefined
-    if (flag !== 'basedir') words.push(flag === undefined ? showPositional(kind, arg, hasParticipant) : showValue(flag, arg))
-    if ((kind === 'project' || flag === 'project') && isProject(arg)) project = arg
+    if (flag !== 'basedir') words.push(flag === undefined ? showPositional({ kind, value: arg, hasParticipant, isShown }) : showValue(flag, arg, isShown))
+    if ((kind === 'project' || flag === 'project') && isShown(arg)) project = arg
     flag = undefined
   }
   return { words: words.join(' '), project }
@@ -77,14 +79,15 @@ function takesNext(arg: string): boolean {
 
 const ALONE = new Set(['json', 'html', 'resume', 'yes'])
 
-function showValue(flag: string, value: string): string {
+function showValue(flag: string, value: string, isShown: (project: string) => boolean): string {
+  if (flag === 'project') return isShown(value) ? value : HIDDEN
   return FLAGS[flag]?.test(value) === true ? value : HIDDEN
 }
 
 // A directory that one participant's data go to is often named for that participant.
-function showPositional(kind: string | undefined, value: string, hasParticipant: boolean): string {
-  if (kind === 'project') return isProject(value) ? value : HIDDEN
-  if (kind === 'word') return /^[a-z]{1,20}$/.test(value) ? value : HIDDEN
+function showPositional({ kind, value, hasParticipant, isShown }: { kind: string | undefined; value: string; hasParticipant: boolean; isShown: (project: string) => boolean }): string {
+  if (kind === 'project') return isShown(value) ? value : HIDDEN
+  if (kind === 'word') return WORD.test(value) ? value : HIDDEN
   if (kind === 'digits') return /^[0-9a-f]{8,64}$/i.test(value) ? value.slice(0, 8).toLowerCase() : HIDDEN
   return kind === 'out' && !hasParticipant ? JSON.stringify(value) : HIDDEN
 }

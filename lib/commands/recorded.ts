@@ -2,6 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
+import { dirname } from 'node:path'
+import { Grants } from '../access/grants.ts'
 import { makeEntry, type EntryFields } from '../audit/entry.ts'
 import { MonthFile } from '../audit/month-file.ts'
 import { ConfigError, readOne } from '../config.ts'
@@ -11,13 +13,14 @@ import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { Layout } from '../store/layout.ts'
-import { describeCall } from './call.ts'
+import { describeCall, type Call } from './call.ts'
 import type { Command } from './commands.ts'
 import type { Output } from './output.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const NO_LOGIN = '4294967295' // proc(5): nobody has logged in, as for a service
+const OF_NEW_PROJECTS = new Set(['token', 'links', 'keys']) // a project begins with one of these
 const BASEDIR = /^--basedir(?:=(.*))?$/s
 
 /**
@@ -27,11 +30,13 @@ const BASEDIR = /^--basedir(?:=(.*))?$/s
  * @returns the exit code of the command
  */
 export async function runRecorded(name: string, { run }: Command, args: readonly string[], output: Output): Promise<number> {
-  const record = await openRecord(name, args, output)
-  if (record === undefined) return run(args, output)
+  const layout = findLayout(args, output.environment)
+  if (layout === undefined || !(await isBasedir(layout))) return run(args, output) // nothing that somebody could have had access to
+  const call = await describe(name, args, layout)
+  const record = await openRecord(layout, call, output)
   const noted: Record<string, EntryFields[string]> = {}
   const end = (exitCode: number) => record(`${name}_ended`, { ...noted, exit_code: exitCode })
-  await record(`${name}_begun`, { called: describeCall(name, args).words })
+  await record(`${name}_begun`, { called: call.words })
   try {
     const exitCode = await run(args, { ...output, note: (fields) => void Object.assign(noted, fields) })
     await end(exitCode)
@@ -44,15 +49,12 @@ export async function runRecorded(name: string, { run }: Command, args: readonly
 
 type Recorder = (event: string, fields: EntryFields) => Promise<void>
 
-/** Undefined where the command has no base directory: then there is nothing that somebody could have had access to. */
-async function openRecord(name: string, args: readonly string[], { environment, tell, userId }: Output): Promise<Recorder | undefined> {
-  const layout = findLayout(args, environment)
-  if (layout === undefined || !(await isBasedir(layout))) return undefined
+async function openRecord(layout: Layout, { project }: Call, { environment, tell, userId }: Output): Promise<Recorder> {
   const machine = createHash('sha256').update(`${hostname()}\n${readLine('/etc/machine-id')}`).digest('hex').slice(0, 8)
   const self = randomBytes(4).toString('hex')
   const owner = userId === 0 ? await findOwner(layout) : undefined
   const file = new MonthFile({ directory: layout.audit, directories: new Directories(), keeper: `u${userId ?? ''}-${machine}`, self, owner })
-  const who = { ...describeUser(userId, environment), host: hostname(), run: self, project: describeCall(name, args).project }
+  const who = { ...describeUser(userId, environment), host: hostname(), run: self, project }
   let hasWarned = false
   return async (event, fields) => {
     try {
@@ -84,6 +86,25 @@ async function isBasedir(layout: Layout): Promise<boolean> {
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return false // not for this user: the command says so itself
+  }
+}
+
+// An entry cannot be taken back: whoever confuses the project with the participant must not have named that one in it.
+async function describe(name: string, args: readonly string[], layout: Layout): Promise<Call> {
+  const call = describeCall(name, args)
+  if (call.project === undefined || OF_NEW_PROJECTS.has(name) || (await isKnown(layout, call.project))) return call
+  return describeCall(name, args, false)
+}
+
+async function isKnown(layout: Layout, project: string): Promise<boolean> {
+  try {
+    const places = [layout.receiptsOf(project), layout.responsesOf(project), dirname(layout.keysOf(project).recipients)]
+    if ((await Promise.all(places.map(findStats))).some((each) => each !== undefined)) return true
+    if ((await findStats(layout.tokens)) === undefined) return false
+    return (await new Grants(layout.tokens, new Directories()).list()).some((grant) => grant.project === project)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false // not for this user, who writes no entry then
   }
 }
 
