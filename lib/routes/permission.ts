@@ -43,4 +43,9 @@ export class Permission {
     if (this.#grant === undefined) throw new HttpError('unauthorized')
     return this.#grant
   }
+
+  /** Checks once more, when all has come: what was revoked meanwhile adds nothing. Throws `unauthorized_token`. */
+  async confirm(): Promise<void> {
+    if (this.#authToken !== undefined) await this.#grants.check(this.#authToken, this.#beganAtMs)
+  }
 }

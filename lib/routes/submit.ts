@@ -1,4 +1,4 @@
-import type { Grant, Grants } from '../access/grants.ts'
+import type { Grants } from '../access/grants.ts'
 import type { ProjectKeys } from '../access/project-keys.ts'
 import { newSecret } from '../access/secret.ts'
 import { HttpError } from '../errors.ts'
@@ -71,7 +71,7 @@ export function submit(parts: SubmitParts): Handler {
     })
     try {
       await receive(parts, exchange, form, intake, share)
-      return await keep(parts, exchange, permission.require(), { intake, readers })
+      return await keep(parts, exchange, permission, { intake, readers })
     } catch (error) {
       await Promise.allSettled([intake.discard()]) // what failed first is what matters
       throw error
@@ -122,9 +122,10 @@ async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intak
   await intake.take(form.parser.finish())
 }
 
-async function keep(parts: SubmitParts, exchange: Exchange, grant: Grant, form: { intake: Intake; readers: FormReaders }): Promise<Reply> {
-  const { project, participant, tokenSha256 } = grant
+async function keep(parts: SubmitParts, exchange: Exchange, permission: Permission, form: { intake: Intake; readers: FormReaders }): Promise<Reply> {
+  const { project, participant, tokenSha256 } = permission.require()
   const { files, fields } = await form.intake.finish(await form.readers.learn(project))
+  await permission.confirm() // a participant who has withdrawn is not to come back with an upload that took long
   const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
   const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
   if (isRepeated) parts.measures.repeated(project)
