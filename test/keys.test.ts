@@ -272,6 +272,7 @@ const usages = [
   { name: 'no word', args: [], says: /^keys "" is not understood: use keys new, keys challenge, keys open or keys prove\.\n$/ },
   { name: 'another word', args: ['toString'], says: /^keys "toString" is not understood: / },
   { name: '`new` without a file', args: ['new'], says: /^<file> is missing\. / },
+  { name: '`new` with a key in the place of a file', args: ['new', 'AGE-SECRET-KEY-1QQQ'], says: /^keys new takes the name of a new file, and what stands there is a key: whoever saw it can use it\.\n$/ },
   { name: '`open` without a key', args: ['open'], says: /^<key file> is missing\. / },
   { name: '`prove` without a code', args: ['prove'], says: /^<code> is missing\. / },
   { name: '`challenge` with a word too many', args: ['challenge', 'a', 'b'], says: /^"b" is one argument too many\. / },

@@ -9,6 +9,8 @@ import { open } from './key-opening.ts'
 import { RECIPIENT_FLAGS } from './local-keys.ts'
 import type { Output } from './output.ts'
 
+const SECRET_KEY = /AGE-SECRET-KEY-1/i
+
 // What stands after each word; a name in brackets may be left out.
 const ACTIONS: Readonly<Record<string, { names: readonly string[]; run: (given: Arguments, output: Output) => Promise<number> } | undefined>> = {
   new: { names: ['new', 'file'], run: create },
@@ -31,6 +33,7 @@ export async function keys(args: readonly string[], output: Output): Promise<num
 /** Makes an identity in a new file as age-keygen writes it, and prints its recipient. */
 async function create({ positionals }: Arguments, { print, tell }: Output): Promise<number> {
   const [, path = ''] = positionals
+  if (SECRET_KEY.test(path)) throw new ConfigError(['keys new takes the name of a new file, and what stands there is a key: whoever saw it can use it.'])
   const identity = newIdentity()
   const { text } = identity.recipient
   try {
