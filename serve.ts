@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { RecipientsError } from './lib/access/project-keys.ts'
+import { RecipientsError } from './lib/access/recipients-error.ts'
 import { startApp, type App } from './lib/app.ts'
-import { COMMANDS } from './lib/commands/commands.ts'
-import { formatHelp } from './lib/commands/help.ts'
 import type { Output } from './lib/commands/output.ts'
 import { ConfigError, readConfig, type Config } from './lib/config.ts'
 import { systemCode } from './lib/errors.ts'
@@ -32,19 +30,29 @@ await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
   const [command = 'serve', ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
-  if (rest.includes('--help') || command === 'help') return print(formatHelp(programName()))
+  if (rest.includes('--help') || command === 'help') return help()
   if (rest.includes('--version')) return print(readVersion())
   try {
-    if (command === 'serve') return await serve(rest)
-    const known = COMMANDS.get(command)
-    if (known === undefined) return fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
-    const { runRecorded } = await import('./lib/commands/recorded.ts')
-    process.exitCode = await runRecorded(command, known, rest, output())
+    if (command === 'serve') await serve(rest)
+    else await run(command, rest)
   } catch (error) {
     if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
     else if (systemCode(error) === undefined) throw error
     else fail(EXIT_FAILURE, [error instanceof Error ? error.message : String(error)])
   }
+}
+
+// A server needs no code of the commands.
+async function help(): Promise<void> {
+  print((await import('./lib/commands/help.ts')).formatHelp(programName()))
+}
+
+async function run(command: string, args: readonly string[]): Promise<void> {
+  const { COMMANDS } = await import('./lib/commands/commands.ts')
+  const known = COMMANDS.get(command)
+  if (known === undefined) return fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
+  const { runRecorded } = await import('./lib/commands/recorded.ts')
+  process.exitCode = await runRecorded(command, known, args, output())
 }
 
 async function serve(args: readonly string[]): Promise<void> {

@@ -4,14 +4,12 @@ import { HttpError } from '../errors.ts'
 import { isProject } from '../project.ts'
 import { readOwnList, type OwnList } from './own-list.ts'
 import { readProofs, type Proof } from './proofs.ts'
+import { RecipientsError } from './recipients-error.ts'
 
 export type { RecipientList } from '../crypt/recipient-list.ts'
 
 const TRUST_MS = 1000
 const MOST_TRUSTED = 1000
-
-/** Recipients that the server must not start with; the message is a sentence. */
-export class RecipientsError extends Error {}
 
 /** Where recipients and their proofs are. */
 export interface KeyPlaces {

@@ -1,6 +1,7 @@
 import { Challenges, CHALLENGE_DAYS, type Outcome } from '../access/challenges.ts'
-import { RecipientsError, type ConfiguredList } from '../access/project-keys.ts'
+import type { ConfiguredList } from '../access/project-keys.ts'
 import { addProof } from '../access/proofs.ts'
+import { RecipientsError } from '../access/recipients-error.ts'
 import { readServerList } from '../access/server-lists.ts'
 import { ConfigError } from '../config.ts'
 import { formatArmor } from '../crypt/armor.ts'

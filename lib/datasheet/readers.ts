@@ -1,4 +1,5 @@
-import { ProjectKeys, RecipientsError, type ConfiguredList, type RecipientList } from '../access/project-keys.ts'
+import { ProjectKeys, type ConfiguredList, type RecipientList } from '../access/project-keys.ts'
+import { RecipientsError } from '../access/recipients-error.ts'
 import { readProofs } from '../access/proofs.ts'
 import { findClosed } from '../doctor/recipients.ts'
 import type { Layout } from '../store/layout.ts'
