@@ -15,7 +15,6 @@ import { observeSyncs } from './durable.ts'
 import type { HttpError } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
-import { readCertificate } from './http/certificate.ts'
 import { Cors } from './http/cors.ts'
 import type { Endpoint } from './http/listener.ts'
 import { TrustedProxies } from './http/proxies.ts'
@@ -61,7 +60,8 @@ export interface App {
 /** Builds the server and begins to listen. */
 export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   const { tlsCert = '', tlsKey = '' } = config
-  const certificate = tlsCert === '' ? undefined : await readCertificate(tlsCert, tlsKey)
+  const certificates = tlsCert === '' ? undefined : await import('./http/certificate.ts')
+  const certificate = await certificates?.readCertificate(tlsCert, tlsKey)
   const layout = new Layout(config.basedir)
   const directories = new Directories()
   const serverList = config.recipients ?? config.recipientsFile
@@ -172,9 +172,9 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     reopen: () => log.reopen(),
     async reload() {
       await log.reopen()
-      if (certificate === undefined) return
+      if (certificates === undefined) return
       try {
-        const renewed = await readCertificate(tlsCert, tlsKey)
+        const renewed = await certificates.readCertificate(tlsCert, tlsKey)
         server.renew(renewed)
         log.info('certificate read', { expires: renewed.expiresAt.toISOString() })
       } catch (error) {

@@ -1,9 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { createServer as createSecureServer } from 'node:https'
 import { once } from 'node:events'
 import { Server as NetServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { Server as TlsServer } from 'node:tls'
+import type { Server as TlsServer } from 'node:tls'
 import type { Certificate } from './certificate.ts'
 
 const HEAD_SECONDS = 60
@@ -34,6 +33,7 @@ export interface ListenerParts {
 /** One listening socket and the HTTP parser behind it. */
 export class Listener {
   readonly #server: Server
+  readonly #secure: TlsServer | undefined // the same one, where it speaks TLS
   readonly #handshakes = new Map<string, Socket>()
   #isUnix = false
 
@@ -49,8 +49,9 @@ export class Listener {
       this.#server = createServer(options)
       this.#server.on('connection', (socket) => onConnection(socket, this.#isUnix))
     } else {
-      const secure = { ...options, ...tlsOptions(certificate), handshakeTimeout: HANDSHAKE_SECONDS * 1000 }
-      this.#server = createSecureServer(secure)
+      const secure = certificate.createServer({ ...options, handshakeTimeout: HANDSHAKE_SECONDS * 1000 })
+      this.#server = secure
+      this.#secure = secure
       this.#server.on('connection', (socket) => this.#shake(socket, maxHandshakes))
       this.#server.on('secureConnection', (socket: Socket) => {
         this.#handshakes.delete(peerOf(socket))
@@ -78,12 +79,12 @@ export class Listener {
     const address = this.#server.address()
     if (address === null || typeof address === 'string') return 'a Unix socket'
     const host = address.family === 'IPv6' ? `[${address.address}]` : address.address
-    return `${this.#server instanceof TlsServer ? 'https' : 'http'}://${host}:${address.port}`
+    return `${this.#secure === undefined ? 'http' : 'https'}://${host}:${address.port}`
   }
 
   /** Shows another certificate from the next connection on. */
   renew(certificate: Certificate): void {
-    if (this.#server instanceof TlsServer) this.#server.setSecureContext(tlsOptions(certificate))
+    if (this.#secure !== undefined) certificate.showAt(this.#secure)
   }
 
   /**
@@ -113,8 +114,4 @@ export class Listener {
 // A TLS socket does not tell which socket it runs over; the address and port of the other end name both.
 function peerOf({ remoteAddress = '', remotePort }: Socket): string {
   return remoteAddress && `${remoteAddress} ${String(remotePort)}`
-}
-
-function tlsOptions({ cert, key }: Certificate) {
-  return { cert, key, minVersion: 'TLSv1.2' } as const // RFC 9325 §3.1.1
 }
