@@ -9,7 +9,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['serve.ts']],
   [['lib/workers/']],
-  [['lib/app.ts', 'lib/advice.ts', 'lib/runtime.ts']],
+  [['lib/app.ts', 'lib/service.ts', 'lib/advice.ts', 'lib/runtime.ts']],
   [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
   [['lib/datasheet/']],
   [['lib/dataset/'], ['lib/doctor/']],
