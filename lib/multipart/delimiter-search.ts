@@ -8,6 +8,7 @@ const DASH = 0x2d
 const SPACE = 0x20
 const TAB = 0x09
 const MAX_PADDING_BYTES = 1024
+const LONG_BYTES = 4096
 
 /** What a search came upon: bytes that belong to no delimiter, or a delimiter read to its end. */
 export type Found = Buffer | 'delimiter' | 'close delimiter'
@@ -23,7 +24,8 @@ export type Found = Buffer | 'delimiter' | 'close delimiter'
  */
 export class DelimiterSearch {
   readonly #delimiter: Buffer
-  readonly #isDelimiterByte = new Uint8Array(256) // 1 for each byte that a delimiter has
+  readonly #longest = new Uint8Array(256) // for each byte: how long the longest beginning of a delimiter is that ends in it
+  readonly #shorter = new Uint8Array(128) // for such a beginning: the next shorter one that ends in the same byte
   readonly #steps: Uint8Array // for each byte: how far the next delimiter may end behind it, at the nearest
   #seen = CRLF.length // how much of the delimiter has been read and not been given out
   #imagined = CRLF.length // how much of that was only imagined, see startAfterLineEnd
@@ -34,10 +36,14 @@ export class DelimiterSearch {
   /** @param boundary as `parseBoundary` returns it */
   constructor(boundary: string) {
     this.#delimiter = Buffer.from(`${CRLF}--${boundary}`, 'latin1')
-    for (const byte of this.#delimiter) this.#isDelimiterByte[byte] = 1
     const { length } = this.#delimiter
     this.#steps = new Uint8Array(256).fill(length) // a boundary has 70 bytes at most (RFC 2046 §5.1.1)
-    for (let at = 0; at < length - 1; at++) this.#steps[this.#delimiter[at] ?? 0] = length - 1 - at
+    for (let at = 0; at < length - 1; at++) {
+      const byte = this.#delimiter[at] ?? 0
+      this.#steps[byte] = length - 1 - at
+      this.#shorter[at + 1] = this.#longest[byte] ?? 0
+      this.#longest[byte] = at + 1
+    }
   }
 
   /**
@@ -54,55 +60,55 @@ export class DelimiterSearch {
    * @throws HttpError `malformed_form` where a delimiter is followed by too many blanks
    */
   read(cursor: Cursor): Found | undefined {
-    let found: Found | undefined
-    while (found === undefined && cursor.at < cursor.chunk.length) {
-      if (this.#seen === 0) found = this.#search(cursor)
-      else if (this.#seen < this.#delimiter.length) found = this.#readDelimiter(cursor)
-      else found = this.#readLineEnd(cursor)
+    while (cursor.at < cursor.chunk.length) {
+      const found = this.#seen === 0 ? this.#search(cursor) : this.#readOn(cursor)
+      if (found !== undefined) return found
     }
-    return found
+    return undefined
+  }
+
+  #readOn(cursor: Cursor): Found | undefined {
+    return this.#seen < this.#delimiter.length ? this.#readDelimiter(cursor) : this.#readLineEnd(cursor)
   }
 
   /** Looks for a delimiter in the rest of the chunk, and returns what stands before it. */
   #search(cursor: Cursor): Buffer | undefined {
     const { chunk, at: start } = cursor
-    let at = this.#find(chunk, start)
-    while (at !== -1 && isRefuted(chunk, at + this.#delimiter.length)) {
-      at = this.#find(chunk, at + this.#delimiter.length)
-    }
-    const end = at === -1 ? this.#findBeginning(chunk, start) : at
-    this.#seen = at === -1 ? chunk.length - end : this.#delimiter.length
+    const end = this.#find(chunk, start)
+    this.#seen = Math.min(chunk.length - end, this.#delimiter.length)
     cursor.at = end + this.#seen
     if (end === start) return undefined
     return end - start === chunk.length ? chunk : chunk.subarray(start, end)
   }
 
-  /** Returns where the first whole delimiter begins, or -1. */
+  /** Returns where the first delimiter begins, be it whole or cut off by the end of the chunk, or the chunk's length. */
   #find(chunk: Buffer, start: number): number {
     const [delimiter, steps] = [this.#delimiter, this.#steps]
-    const length = delimiter.length
+    const { length } = delimiter
     const last = delimiter[length - 1]
-    let end = start + length - 1
+    const from = chunk.length - start > LONG_BYTES ? chunk.indexOf(CR, start) : start
+    if (from === -1) return chunk.length // as in silence, or a file of dashes
+    let end = from + length - 1
     while (end < chunk.length) {
       const byte = chunk[end] ?? 0
-      if (byte === last && isAt(chunk, end - length + 1, delimiter)) return end - length + 1
+      if (byte === last && isAt(chunk, end - length + 1, delimiter) && !isRefuted(chunk, end + 1)) return end - length + 1
       end += steps[byte] ?? 1
     }
-    return -1
+    return this.#findBeginning(chunk, start)
   }
 
   /** Returns where a delimiter begins that the end of the chunk cuts off, or the chunk's length. */
   #findBeginning(chunk: Buffer, start: number): number {
-    const last = chunk[chunk.length - 1]
-    if (last === undefined || this.#isDelimiterByte[last] === 0) return chunk.length // most chunks of a recording
-    const first = Math.max(start, chunk.length - this.#delimiter.length + 1)
-    let at = chunk.length - 1
-    while (at >= first && chunk[at] !== CR) at--
-    if (at < first) return chunk.length
-    for (let next = at + 1; next < chunk.length; next++) {
-      if (chunk[next] !== this.#delimiter[next - at]) return chunk.length
-    }
-    return at
+    const { length } = chunk
+    let seen = this.#longest[chunk[length - 1] ?? 0] ?? 0
+    while (seen > length - start || (seen > 0 && !this.#isBegun(chunk, length - seen))) seen = this.#shorter[seen] ?? 0
+    return length - seen
+  }
+
+  #isBegun(chunk: Buffer, start: number): boolean {
+    if (chunk[start] !== CR) return false
+    for (let at = start + 1; at < chunk.length; at++) if (chunk[at] !== this.#delimiter[at - start]) return false
+    return true
   }
 
   /** Reads on in a delimiter that an earlier chunk began; returns its bytes if it is none. */

@@ -1,9 +1,9 @@
 import { HttpError } from '../errors.ts'
 import type { FormEvent, FormParser, PartHead } from '../form-event.ts'
+import { ChunkEvents } from './chunk-events.ts'
 import { ChunkText } from './chunk-text.ts'
 import type { Cursor } from './cursor.ts'
 import { DelimiterSearch } from './delimiter-search.ts'
-import { EventIterator } from './event-iterator.ts'
 import { HeaderBlock } from './header-block.ts'
 import { parsePartHead } from './part-header.ts'
 
@@ -50,8 +50,7 @@ export class MultipartParser implements FormParser {
    * @throws HttpError `malformed_form`, `too_many_parts`, `part_header_too_large`, `preamble_too_large`
    */
   push(chunk: Buffer): Iterable<FormEvent> {
-    const cursor = { chunk, at: 0 }
-    return new EventIterator(() => this.#next(cursor))
+    return new ChunkEvents(this, chunk)
   }
 
   /**
@@ -64,9 +63,15 @@ export class MultipartParser implements FormParser {
     this.#cursor = undefined
   }
 
-  #next(cursor: Cursor): FormEvent | undefined {
+  /** Reads on to the next event of a chunk, or to its end. */
+  read(cursor: Cursor): FormEvent | undefined {
     if (this.#cursor !== cursor) this.#begin(cursor)
-    const event = this.#read(cursor)
+    let event: FormEvent | undefined
+    let state: State
+    do {
+      state = this.#state
+      event = this.#readState(cursor, state)
+    } while (event === undefined && state !== this.#state)
     if (event === undefined) this.#cursor = undefined
     return event
   }
@@ -77,30 +82,18 @@ export class MultipartParser implements FormParser {
     this.#text.forget()
   }
 
-  /** Reads on to the next event, or to the end of the chunk. */
-  #read(cursor: Cursor): FormEvent | undefined {
-    let event: FormEvent | undefined
-    let state: State
-    do {
-      state = this.#state
-      event = this.#readState(cursor)
-    } while (event === undefined && this.#state !== state)
-    return event
-  }
-
-  #readState(cursor: Cursor): FormEvent | undefined {
-    switch (this.#state) {
-      case 'preamble':
-        return this.#readPreamble(cursor)
-      case 'delimiter':
-        this.#beginPart()
-        return this.#readHeader(cursor)
-      case 'header':
-        return this.#readHeader(cursor)
-      case 'small content':
-        return this.#readSmallContent(cursor)
+  #readState(cursor: Cursor, state: State): FormEvent | undefined {
+    switch (state) {
       case 'content':
         return this.#readContent(cursor)
+      case 'small content':
+        return this.#readSmallContent(cursor)
+      case 'delimiter':
+        return this.#beginPart(cursor)
+      case 'header':
+        return this.#readHeader(cursor)
+      case 'preamble':
+        return this.#readPreamble(cursor)
       case 'epilogue':
         return undefined // RFC 2046 §5.1.1: to be ignored
     }
@@ -108,7 +101,7 @@ export class MultipartParser implements FormParser {
 
   #readPreamble(cursor: Cursor): undefined {
     let found = this.#search.read(cursor)
-    while (found instanceof Buffer) {
+    while (typeof found === 'object') {
       this.#preambleBytes += found.length
       if (this.#preambleBytes > this.#limits.preambleBytes) throw new HttpError('preamble_too_large')
       found = this.#search.read(cursor)
@@ -116,15 +109,15 @@ export class MultipartParser implements FormParser {
     if (found !== undefined) this.#state = found === 'delimiter' ? 'delimiter' : 'epilogue'
   }
 
-  #beginPart(): void {
+  #beginPart(cursor: Cursor): FormEvent | undefined {
     if (this.#parts === this.#limits.parts) throw new HttpError('too_many_parts')
     this.#parts++
     this.#state = 'header'
+    const head = this.#text.readHead(cursor)
+    return head === undefined ? undefined : this.#beginContent(head, this.#text.findDelimiter(cursor))
   }
 
   #readHeader(cursor: Cursor): FormEvent | undefined {
-    const plain = this.#headerBlock.isBegun ? undefined : this.#text.readHead(cursor)
-    if (plain !== undefined) return this.#beginContent(plain, this.#text.findDelimiter(cursor))
     const block = this.#headerBlock.read(cursor)
     return block === undefined ? undefined : this.#beginContent(parsePartHead(block), -1)
   }
@@ -152,7 +145,7 @@ export class MultipartParser implements FormParser {
   #readContent(cursor: Cursor): FormEvent | undefined {
     const found = this.#search.read(cursor)
     if (found === undefined) return undefined
-    if (found instanceof Buffer) return { type: 'data', bytes: found }
+    if (typeof found === 'object') return { type: 'data', bytes: found }
     this.#state = found === 'delimiter' ? 'delimiter' : 'epilogue'
     return END
   }
