@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { askToken, listUploads, startServer } from './harness.ts'
+import { askToken, commonServer, listUploads } from './harness.ts'
 import { assertAccepted, assertRefused, assertServesOthers, filePart, formatMultipart, FORMATS, nothingIsLeft, post, readStored, textPart } from './submission.ts'
+
+const common = commonServer()
 
 const kept: { name: string; text: string }[] = [
   { name: 'an integer beyond 2^53', text: '12345678901234567890' },
@@ -32,7 +34,7 @@ const kept: { name: string; text: string }[] = [
 
 for (const { mediaType, contentType, format } of FORMATS) {
   test(`answers in ${mediaType} are stored as the bytes that were sent`, async (t) => {
-    const server = await startServer(t)
+    const server = await common()
     const authToken = await askToken(server)
     for (const { name, text } of kept) {
       await t.test(name, async () => {
@@ -44,8 +46,8 @@ for (const { mediaType, contentType, format } of FORMATS) {
   })
 }
 
-test('blanks around answers belong to the text of a field, and not to the value of a JSON member', async (t) => {
-  const server = await startServer(t)
+test('blanks around answers belong to the text of a field, and not to the value of a JSON member', async () => {
+  const server = await common()
   const authToken = await askToken(server)
   const text = '\t\r\n {"a": 1} \n'
   for (const { mediaType, contentType, format } of FORMATS) {
@@ -100,21 +102,23 @@ const refused: { name: string; text: string | Buffer }[] = [
 
 for (const { mediaType, contentType, format } of FORMATS) {
   test(`answers in ${mediaType} that are not exactly one JSON value are refused`, async (t) => {
-    const server = await startServer(t)
+    const server = await common()
+    const before = await listUploads(server.basedir)
     const authToken = await askToken(server)
     const code = mediaType === 'application/json' ? 'malformed_json' : 'invalid_responses'
     for (const { name, text } of refused) {
       await t.test(name, async () => {
         const body = format([['auth_token', authToken], ['responses', text]])
         assertRefused(await post(server, body, { headers: { 'content-type': contentType } }), { status: 400, code })
-        await nothingIsLeft(server)
+        await nothingIsLeft(server, before)
       })
     }
   })
 }
 
 test('files beside answers that are refused are not kept, whichever comes first', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const token = textPart('auth_token', await askToken(server))
   const file = filePart('file', 'voice.wav', Buffer.alloc(300_000, 'a'))
   for (const { name, text } of refused) {
@@ -123,13 +127,14 @@ test('files beside answers that are refused are not kept, whichever comes first'
       for (const parts of [[file, token, answers], [answers, file, token]]) {
         assertRefused(await post(server, formatMultipart(parts)), { status: 400, code: 'invalid_responses' })
       }
-      await nothingIsLeft(server)
+      await nothingIsLeft(server, before)
     })
   }
 })
 
 test('a JSON body that is not exactly one object is refused', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const good = `"auth_token":"${authToken}","responses":{}`
   const cases = [
@@ -148,7 +153,7 @@ test('a JSON body that is not exactly one object is refused', async (t) => {
     await t.test(name, async () => {
       const answer = await post(server, body, { headers: { 'content-type': 'application/json' } })
       assertRefused(answer, { status: 400, code: 'malformed_json' })
-      await nothingIsLeft(server)
+      await nothingIsLeft(server, before)
     })
   }
   await t.test('blanks around the object are none of it', async () => {
@@ -156,8 +161,9 @@ test('a JSON body that is not exactly one object is refused', async (t) => {
   })
 })
 
-test('other requests are answered while deep answers are read', async (t) => {
-  const server = await startServer(t)
+test('other requests are answered while deep answers are read', async () => {
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const bodies = FORMATS.flatMap(({ contentType, format }) =>
     ['[', '{"a":'].map((open) => ({ contentType, body: format([['auth_token', authToken], ['responses', open.repeat(1_000_000)]]) })),
@@ -165,5 +171,5 @@ test('other requests are answered while deep answers are read', async (t) => {
   const uploads = Promise.all(bodies.map(({ contentType, body }) => post(server, body, { headers: { 'content-type': contentType } })))
   await assertServesOthers(server, uploads)
   for (const answer of await uploads) assert.equal(answer.status, 400, answer.text)
-  assert.deepEqual(await listUploads(server.basedir), [])
+  assert.deepEqual(await listUploads(server.basedir), before)
 })

@@ -9,24 +9,36 @@ import { Audit } from '../lib/audit/audit.ts'
 import { describeCall } from '../lib/commands/call.ts'
 import { MonthFile } from '../lib/audit/month-file.ts'
 import { Directories } from '../lib/directories.ts'
-import { ADMIN_TOKEN, askToken, listFiles, needs, PROGRAM, readAudit, request, runProgram, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { runCommand } from './commanded.ts'
+import { ADMIN_TOKEN, askToken, listFiles, needs, PROGRAM, readAudit, request, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile } from './harness.ts'
 import { startFleet } from './fleet.ts'
 import { asOtherUser } from './other-user.ts'
-import { parseTrace } from './trace.ts'
+import { ONLY_TRACED, parseTrace } from './trace.ts'
 
+const file = wholeFile()
 const PARTICIPANT = 'Zoe-Quastenflosser'
 const CODE = 'K7QX-M2PW-9R4T' // as `keys prove` takes one
 const digits = (token: string) => createHash('sha256').update(token).digest('hex').slice(0, 8)
 const eventsIn = async (basedir: string) => (await readAudit(basedir)).map(({ event }) => event)
 const run = (basedir: string, ...args: string[]) => runProgram([...args, '--basedir', basedir])
+const runIn = (basedir: string, ...args: string[]) => runCommand([...args, '--basedir', basedir])
 
 /** A base directory of a server that has stopped, with one submission. */
 async function makeBasedir(t: TestContext): Promise<{ basedir: string; authToken: string }> {
-  const server = await startServer(t, { basedir: join(await temporaryDirectory(t), 'base') })
+  const { server, authToken } = await (whole ??= makeWhole())
+  const basedir = join(await temporaryDirectory(t), 'base')
+  await cp(server.basedir, basedir, { recursive: true })
+  return { basedir, authToken }
+}
+
+let whole: ReturnType<typeof makeWhole> | undefined
+
+async function makeWhole() {
+  const server = await startServer(file)
   const authToken = await askToken(server, { participant_id: PARTICIPANT })
   await submitForm(server, [['file', Buffer.from('voice'), 'voice.wav'], ['auth_token', authToken]])
   await server.stop()
-  return { basedir: server.basedir, authToken }
+  return { server, authToken }
 }
 
 test('every administrative request leaves an entry, with the address and without a secret', async (t) => {
@@ -127,15 +139,15 @@ test('every command leaves an entry before it begins and one when it has ended',
   await writeFile(join(out, '..', 'names.txt'), PARTICIPANT)
   const issued = run(basedir, 'token', '--project', 'study', '--participant', PARTICIPANT).stdout.split('\n')[0] ?? ''
   run(basedir, 'tokens', 'revoke', digits(issued))
-  run(basedir, 'tokens', 'list', '--participant', PARTICIPANT)
-  run(basedir, 'links', 'study', '--ui', 'https://ui.example.org/', `--participants=${join(out, '..', 'names.txt')}`)
-  run(basedir, 'status', 'study', `--participant=${PARTICIPANT}`)
+  await runIn(basedir, 'tokens', 'list', '--participant', PARTICIPANT)
+  await runIn(basedir, 'links', 'study', '--ui', 'https://ui.example.org/', `--participants=${join(out, '..', 'names.txt')}`)
+  await runIn(basedir, 'status', 'study', `--participant=${PARTICIPANT}`)
   run(basedir, 'export', 'study', out, '--since', '2024-11-01')
-  run(basedir, 'verify')
-  run(basedir, 'doctor')
-  run(basedir, 'audit')
+  await runIn(basedir, 'verify')
+  await runIn(basedir, 'doctor')
+  await runIn(basedir, 'audit')
   run(basedir, 'verify', 'nobody')
-  run(basedir, 'keys', 'prove', CODE)
+  await runIn(basedir, 'keys', 'prove', CODE)
   const told = (await readAudit(basedir)).slice(before).map(({ event, called, token, tokens, count, exit_code }) => [event, called ?? exit_code, token ?? tokens ?? count])
   assert.deepEqual(told.filter(([event]) => event !== 'doctor_ended'), [
     ['token_begun', 'token --project study --participant (hidden)', undefined],
@@ -182,7 +194,7 @@ test('commands that follow one another share one file, and those at once lose no
   const { basedir } = await makeBasedir(t)
   const files = async () => (await readdir(join(basedir, 'audit'))).length
   const before = { files: await files(), entries: (await readAudit(basedir)).length }
-  for (let turn = 0; turn < 3; turn++) run(basedir, 'status')
+  for (let turn = 0; turn < 3; turn++) await runIn(basedir, 'status')
   assert.equal(await files(), before.files + 1)
   await Promise.all(
     Array.from({ length: 6 }, async () => {
@@ -193,7 +205,7 @@ test('commands that follow one another share one file, and those at once lose no
   assert.equal((await readAudit(basedir)).length, before.entries + 2 * (3 + 6))
   const afterAll = await files()
   assert.ok(afterAll <= before.files + 6, `${afterAll} files`)
-  for (let turn = 0; turn < 3; turn++) run(basedir, 'status')
+  for (let turn = 0; turn < 3; turn++) await runIn(basedir, 'status')
   assert.equal(await files(), afterAll)
   assert.deepEqual((await readdir(join(basedir, 'audit'))).filter((name) => name.includes('taken')), [])
 })
@@ -232,17 +244,17 @@ test('what a command that was killed had taken is read, and nobody goes on with 
   const taken = join(basedir, 'audit', name.replace('.ndjson', '.taken-01234567.ndjson'))
   await rename(join(basedir, 'audit', name), taken)
   const before = await readFile(taken, 'utf8')
-  const { stdout } = run(basedir, 'audit', '--json')
+  const { stdout } = await runIn(basedir, 'audit', '--json')
   assert.equal(stdout.match(/"status_begun"/g)?.length, 1)
   assert.equal(await readFile(taken, 'utf8'), before)
-  assert.equal(run(basedir, 'verify').status, 0)
+  assert.equal((await runIn(basedir, 'verify')).status, 0)
 })
 
 test('an export is recorded durably before it begins', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const { basedir } = await makeBasedir(t)
   const directory = await temporaryDirectory(t)
-  const through = ['strace', '-f', '-y', '-s', '200', '-e', 'trace=openat,fsync,mkdir,rename', '-e', 'inject=fsync:delay_enter=500000:when=1', '-o', join(directory, 'trace')]
+  const through = ['strace', '-f', ONLY_TRACED, '-y', '-s', '200', '-e', 'trace=openat,fsync,mkdir,rename', '-e', 'inject=fsync:delay_enter=500000:when=1', '-o', join(directory, 'trace')]
   const { status, stderr } = runProgram(['export', 'study', join(directory, 'out'), '--basedir', basedir], {}, directory, through)
   assert.equal(status, 0, stderr)
   const calls = parseTrace(await readFile(join(directory, 'trace'), 'utf8'))
@@ -298,7 +310,7 @@ test('what root records belongs to the owner of the base directory', async (t) =
 
 test('a directory that is none of ours is left alone', async (t) => {
   const basedir = await temporaryDirectory(t)
-  assert.equal(run(basedir, 'status').stderr, '')
+  assert.equal((await runIn(basedir, 'status')).stderr, '')
   assert.deepEqual(await readdir(basedir), [])
 })
 
@@ -322,7 +334,7 @@ test('`verify` holds the record of access against itself:', async (t) => {
       const [file = ''] = await listFiles(join(basedir, 'audit'))
       const path = join(basedir, 'audit', file)
       await writeFile(path, edit(await readFile(path, 'utf8')))
-      const { status, stdout, stderr } = run(basedir, 'verify')
+      const { status, stdout, stderr } = await runIn(basedir, 'verify')
       assert.equal(status, code, stdout + stderr)
       assert.match(stdout, says)
     })
@@ -337,16 +349,16 @@ test('`audit` prints what all files hold in the order of time', async (t) => {
   await writeFile(join(directory, '20241101T000000.000Z-aaaaaaaa.ndjson'), line('2024-11-01T00:00:00.000Z', 'first', { address: '192.0.2.1\u001b[2J', token: '01234567' }) + line('2024-11-03T00:00:00.000Z', 'third', { addresses: { '192.0.2.9': 3 } }))
   await writeFile(join(directory, '20241102T000000.000Z-bbbbbbbb.u0-cccccccc.ndjson'), line('2024-11-02T00:00:00.000Z', 'second', { user: 'anna', host: 'vm', called: 'status' }))
   await writeFile(join(directory, '20241102T000000.000Z-bbbbbbbb.u0-cccccccc.taken-dddddddd.ndjson'), line('2024-11-02T00:00:00.000Z', 'second')) // as a copy may have caught it
-  const { stdout } = run(basedir, 'audit')
+  const { stdout } = await runIn(basedir, 'audit')
   const lines = stdout.split('\n')
   assert.deepEqual(lines.slice(0, 3), [
     '2024-11-01T00:00:00Z  192.0.2.1?[2J  first  token=01234567',
     '2024-11-02T00:00:00Z  anna@vm  second  status',
     '2024-11-03T00:00:00Z  the web  third  addresses=192.0.2.9:3',
   ])
-  const since = run(basedir, 'audit', '--since', '2024-11-02', '--json').stdout.trimEnd().split('\n').map((text) => (JSON.parse(text) as { event: string }).event)
+  const since = (await runIn(basedir, 'audit', '--since', '2024-11-02', '--json')).stdout.trimEnd().split('\n').map((text) => (JSON.parse(text) as { event: string }).event)
   assert.deepEqual(since.slice(0, 2), ['second', 'third'])
-  assert.match(run(basedir, 'audit', '--since', 'yesterday').stderr, /--since="yesterday" is not allowed/)
+  assert.match((await runIn(basedir, 'audit', '--since', 'yesterday')).stderr, /--since="yesterday" is not allowed/)
 })
 
 const calls: { command: string; args: string[]; words: string; project?: string }[] = [

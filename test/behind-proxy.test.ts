@@ -3,13 +3,13 @@ import { execFile, spawn, spawnSync } from 'node:child_process'
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { request as httpsRequest } from 'node:https'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { startActivated, type Activated } from './activated.ts'
-import { ADMIN_TOKEN, after, askToken, filesOf, listFiles, listUploads, needs, request, startServer, temporaryDirectory, until, type Answer } from './harness.ts'
+import { ADMIN_TOKEN, after, askToken, filesOf, listFiles, listUploads, needs, request, ROOT, startServer, temporaryDirectory, until, type Answer } from './harness.ts'
 import { fileStart, formBody, submission, submitHead, Wire } from './wire.ts'
 
-const DEPLOY = resolve(import.meta.dirname, '..', 'deploy')
+const DEPLOY = join(ROOT, 'deploy')
 const CLIENT = '127.0.0.5' // what the server is to take for the client, and no proxy
 const HOSTS = ['study.example.org', 'lab.example.org'] as const
 

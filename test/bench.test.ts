@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { ROOT } from './harness.ts'
 
-const BENCH = join(import.meta.dirname, 'bench', 'bench.ts')
+const BENCH = join(ROOT, 'test', 'bench', 'bench.ts')
 
 function runBench(...args: string[]) {
-  return spawnSync(process.execPath, ['--import', 'tsx', BENCH, ...args], { encoding: 'utf8' })
+  return spawnSync(process.execPath, ['--import', 'tsx', BENCH, ...args], { cwd: ROOT, encoding: 'utf8' })
 }
 
 const runs = [

@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { readArrivals } from '../lib/dataset/arrivals.ts'
 import { Layout } from '../lib/store/layout.ts'
+import { runCommand } from './commanded.ts'
 import { check, runExport } from './exported.ts'
-import { askToken, listFiles, needs, runProgram, startServer, temporaryDirectory } from './harness.ts'
+import { askToken, listFiles, needs, startServer, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
-const status = (basedir: string, ...args: string[]) => runProgram(['status', 'study', '--basedir', basedir, ...args])
+const status = (basedir: string, ...args: string[]) => runCommand(['status', 'study', '--basedir', basedir, ...args])
 
 /** A base directory of years ago: what has no receipt is not taken for a file that is arriving. */
 async function makeBasedir(t: TestContext): Promise<{ basedir: string; receipts: string; sitting: Sitting }> {
@@ -38,9 +39,9 @@ const damages: { name: string; damage: (line: string) => string }[] = [
 test('a receipt that cannot be read is told, and the files that it named are not lost', async (t) => {
   if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
   const whole = await makeBasedir(t)
-  await t.test('where every receipt can be read nothing is told', () => {
-    assert.equal(JSON.parse(status(whole.basedir, '--json').stdout).projects[0].unreadable_receipts, 0)
-    assert.doesNotMatch(status(whole.basedir).stdout, /WARNING/)
+  await t.test('where every receipt can be read nothing is told', async () => {
+    assert.equal(JSON.parse((await status(whole.basedir, '--json')).stdout).projects[0].unreadable_receipts, 0)
+    assert.doesNotMatch((await status(whole.basedir)).stdout, /WARNING/)
   })
   for (const { name, damage } of damages) {
     await t.test(`a line ${name}`, async (t) => {
@@ -52,15 +53,15 @@ test('a receipt that cannot be read is told, and the files that it named are not
       const last = lines.length - 1 // of the zip at the end of the session
       await writeFile(receipts, `${lines.with(last, damage(lines[last] ?? '')).join('\n')}\n`)
 
-      const told = status(basedir)
+      const told = await status(basedir)
       assert.equal(told.status, 0, told.stderr)
       assert.match(told.stdout, /^WARNING: 1 receipt of study cannot be read \(run verify\)/m)
-      assert.match(status(basedir, '--participant', 'token-anna').stdout, /^WARNING: 1 receipt/m)
-      assert.equal(JSON.parse(status(basedir, '--participant', 'token-anna', '--json').stdout).unreadable_receipts, 1)
-      const [project] = JSON.parse(status(basedir, '--json').stdout).projects
+      assert.match((await status(basedir, '--participant', 'token-anna')).stdout, /^WARNING: 1 receipt/m)
+      assert.equal(JSON.parse((await status(basedir, '--participant', 'token-anna', '--json')).stdout).unreadable_receipts, 1)
+      const [project] = JSON.parse((await status(basedir, '--json')).stdout).projects
       assert.deepEqual([project.unreadable_receipts, project.sessions, project.complete, project.lost_files], [1, 1, 1, 0])
 
-      const ran = runExport(basedir, join(directory, 'out'))
+      const ran = await runExport(basedir, join(directory, 'out'))
       assert.equal(ran.status, 0, ran.stdout + ran.stderr)
       assert.match(ran.stdout, /^WARNING: 1 receipt of study cannot be read/m)
       const exported = await check(join(directory, 'out'))
@@ -74,7 +75,7 @@ test('a receipt that cannot be read is told, and the files that it named are not
     await cp(whole.basedir, basedir, { recursive: true })
     const receipts = whole.receipts.replace(whole.basedir, basedir)
     await writeFile(receipts, '{"id":', { flag: 'a' })
-    assert.equal(JSON.parse(status(basedir, '--json').stdout).projects[0].unreadable_receipts, 0)
+    assert.equal(JSON.parse((await status(basedir, '--json')).stdout).projects[0].unreadable_receipts, 0)
   })
 })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ByteSource } from '../lib/archive/source.ts'
 import { readEntries, readEntry, type ZipEntry } from '../lib/archive/zip.ts'
 import { readSmallEntry } from '../lib/archive/zip-small.ts'
 import { parseAnswers } from '../lib/dataset/answers.ts'
@@ -7,6 +8,7 @@ import { splitElements, splitMembers } from '../lib/dataset/json-pieces.ts'
 import { mergeAnswers } from '../lib/dataset/merge.ts'
 import { decideParticipant } from '../lib/dataset/participant.ts'
 import { foldName, Segments, toSegment } from '../lib/dataset/segment.ts'
+import { readUploadContent } from '../lib/dataset/upload-content.ts'
 import { parseUploadName } from '../lib/dataset/upload-name.ts'
 import { writeZip, type ZipInput } from './zip-writer.ts'
 
@@ -178,15 +180,36 @@ const entries: { name: string; input: ZipInput }[] = [
 ]
 for (const { name, input } of entries) {
   test(`an entry ${name} is the same at once and in pieces`, async () => {
-    const zip = writeZip([input])
-    const source = { bytes: zip.length, read: async (at: number, length: number) => Buffer.from(zip.subarray(at, at + length)), close: async () => undefined }
+    const source = sourceOf(writeZip([input]))
     const [entry] = await readEntries(source)
     assert.ok(entry)
     assert.deepEqual(await outcome(readSmallEntry(source, entry)), await outcome(readPieces(source, entry)))
   })
 }
 
-async function readPieces(source: Parameters<typeof readEntry>[0], entry: ZipEntry): Promise<Buffer> {
+const element = '[{"a":[1,2]}]' // four marks: what opens, and a comma
+const rooms = [
+  { name: 'as much of both', room: { bytes: element.length, marks: 4 }, read: 1 },
+  { name: 'a byte less', room: { bytes: element.length - 1, marks: 4 }, read: 0 },
+  { name: 'a mark less', room: { bytes: element.length, marks: 3 }, read: 0 },
+  { name: 'twice as much of both', room: { bytes: 2 * element.length, marks: 8 }, read: 2 },
+  { name: 'twice the bytes', room: { bytes: 2 * element.length, marks: 7 }, read: 1 },
+  { name: 'twice the marks', room: { bytes: 2 * element.length - 1, marks: 8 }, read: 1 },
+]
+for (const { name, room, read } of rooms) {
+  test(`of a session that has room for ${name}, ${read} of two files of answers are held, and the others told`, async () => {
+    const zip = writeZip([1, 2].map((number) => ({ name: `x/activity_${number}.jsonld`, content: element })))
+    const { answersFiles, rest } = await readUploadContent(sourceOf(zip), { ...room })
+    assert.deepEqual([answersFiles.length, rest.length], [read, 2 - read])
+    for (const { reason } of rest) assert.match(reason, /^The answers of this session have more than \d+ bytes, or \d+ commas and brackets, with it\.$/)
+  })
+}
+
+function sourceOf(bytes: Buffer): ByteSource {
+  return { bytes: bytes.length, read: async (at, length) => Buffer.from(bytes.subarray(at, at + length)), close: async () => undefined }
+}
+
+async function readPieces(source: ByteSource, entry: ZipEntry): Promise<Buffer> {
   const pieces: Buffer[] = []
   for await (const piece of readEntry(source, entry)) pieces.push(piece)
   return Buffer.concat(pieces)

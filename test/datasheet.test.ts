@@ -9,8 +9,9 @@ import { noteServer, readServerNotes, type NotedSettings } from '../lib/datashee
 import { Directories } from '../lib/directories.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { describeSelf } from '../lib/store/owner.ts'
+import { runCommand } from './commanded.ts'
 import { issueToken } from './encrypting.ts'
-import { ADMIN_TOKEN, needs, readAudit, runProgram, startServer, submitForm, temporaryDirectory, type Running, type StartOptions } from './harness.ts'
+import { ADMIN_TOKEN, needs, readAudit, ROOT, runProgram, startServer, submitForm, temporaryDirectory, type Running, type StartOptions } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
 import { newList, proveLists, textOf, writeOwn } from './recipients.ts'
 
@@ -18,8 +19,8 @@ const PREFIX = 'REPROSCHEMA_BACKEND_'
 const SEPTEMBER = Date.UTC(2024, 8, 2)
 
 /** Prints the page, which must be there. */
-function sheetOf(basedir: string, project = 'study', env: Readonly<Record<string, string>> = {}): string {
-  const { status, stdout, stderr } = runProgram(['datasheet', project, `--basedir=${basedir}`], env)
+async function sheetOf(basedir: string, project = 'study', env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const { status, stdout, stderr } = await runCommand(['datasheet', project, `--basedir=${basedir}`], env)
   assert.deepEqual([status, stderr], [0, ''])
   return stdout
 }
@@ -141,7 +142,7 @@ for (const { name, env = {}, prepare, says, not = [] } of settingsRows) {
   test(`the page tells that ${name}`, async (t) => {
     const { basedir } = await startKnown(t, { env })
     await prepare?.(basedir)
-    const page = sheetOf(basedir)
+    const page = await sheetOf(basedir)
     for (const each of says) assert.match(page, each)
     for (const each of not) assert.doesNotMatch(page, each)
     assert.match(page, /^It is running now\.$/m)
@@ -157,7 +158,7 @@ test('the page tells that the server speaks TLS itself', async (t) => {
   const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
   assert.equal(spawnSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=study', '-keyout', key, '-out', cert]).status, 0)
   const { basedir } = await startKnown(t, { env: { [`${PREFIX}TLS_CERT`]: cert, [`${PREFIX}TLS_KEY`]: key } })
-  const page = sheetOf(basedir)
+  const page = await sheetOf(basedir)
   assert.match(page, /^- On its way: the server speaks TLS itself, 1\.2 or newer\. It listens on `https:\/\/127\.0\.0\.1:\d+`\.$/m)
   assert.doesNotMatch(page, /The proxy: who runs it/)
 })
@@ -172,7 +173,7 @@ test('the page counts what is there: files as they were sent and encrypted, rece
   const after = await startServer(t, { basedir, env: { [`${PREFIX}RECIPIENTS`]: recipients } })
   assert.equal((await submitForm(after, [['auth_token', await issueToken(basedir)], ['file', Buffer.alloc(700), 'c.wav']])).status, 200)
   for (const name of ['access.log.2024-10-28', 'access.log.2024-10-21-2', 'access.log.2024-10-21-2.gz']) await writeFile(join(basedir, 'logs', name), 'a line\n')
-  const page = sheetOf(basedir)
+  const page = await sheetOf(basedir)
   assert.match(page, /\| What participants sent \| `uploads\/responses\/study\/` \| 3 files, 10\.7 kB, of 3 submissions, (\d{4}-\d\d-\d\d) to \d{4}-\d\d-\d\d \|/)
   assert.match(page, /\| Receipts \| `receipts\/study\/` \| they name 1 participant; 0 records of a withdrawal \|/)
   assert.match(page, /\| 2 tokens of this project: 2 good, 1 issued for a participant \|/)
@@ -187,11 +188,11 @@ test('a page says what is gone, and what was withdrawn', async (t) => {
     const authToken = await issueToken(server.basedir, 'study', participant)
     assert.equal((await submitForm(server, [['auth_token', authToken], ['file', Buffer.from(participant), 'a.txt']])).status, 200)
   }
-  assert.doesNotMatch(sheetOf(server.basedir), /gone/)
+  assert.doesNotMatch(await sheetOf(server.basedir), /gone/)
   assert.equal(runProgram(['withdraw', 'study', '--participant=p1', '--yes', `--basedir=${server.basedir}`]).status, 0)
   const directory = join(server.basedir, 'uploads/responses/study')
   for (const name of await readdir(directory)) await rm(join(directory, name))
-  const page = sheetOf(server.basedir)
+  const page = await sheetOf(server.basedir)
   assert.match(page, /they name 1 participant; 1 record of a withdrawal/)
   assert.match(page, /^\*\*1 file or receipt is gone or not as written:\*\* the command `verify` names them\.$/m)
 })
@@ -200,11 +201,11 @@ test('the commands on the page do what it says', async (t) => {
   const server = await startServer(t, { basedir: join(await temporaryDirectory(t), "Zoë's data") })
   const authToken = await issueToken(server.basedir, 'study', 'p1')
   assert.equal((await submitForm(server, [['auth_token', authToken], ['file', Buffer.from('one'), 'a.txt']])).status, 200)
-  const lines = [...sheetOf(server.basedir).matchAll(/^```sh\n([^]*?)^```$/gm)].flatMap(([, block = '']) => block.trim().split('\n'))
+  const lines = [...(await sheetOf(server.basedir)).matchAll(/^```sh\n([^]*?)^```$/gm)].flatMap(([, block = '']) => block.trim().split('\n'))
   assert.equal(lines.length, 5)
   const says = [/^Nothing was changed\. To erase 1 receipt, 1 file/m, /^Erased: 1 receipt, 1 file .* of p1\./m, /^ok: everything that was promised is there$/m, /withdraw_begun/, /^ok +owner:/m]
   for (const [index, line] of lines.entries()) {
-    const { stdout, stderr } = spawnSync('sh', ['-c', line.replace('NAME', 'p1')], { cwd: join(import.meta.dirname, '..'), encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync('sh', ['-c', line.replace('NAME', 'p1')], { cwd: ROOT, encoding: 'utf8' })
     assert.match(stdout, says[index] ?? /^$/, stderr)
   }
 })
@@ -219,7 +220,7 @@ for (const workers of ['1', '2']) {
     test(`a server of ${workers} that ${name} is said to`, async (t) => {
       const server = await startKnown(t, { env: { [`${PREFIX}WORKERS`]: workers, [`${PREFIX}CORS_ORIGINS`]: 'https://a.example.org' } })
       if (stop !== undefined) await server.stop(stop)
-      const page = sheetOf(server.basedir)
+      const page = await sheetOf(server.basedir)
       assert.match(page, says)
       assert.match(page, /^The settings are those that the server \(\d+\.\d+\.\d+\) noted when it began, on \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC\.$/m)
       assert.match(page, /It listens on `http:\/\/127\.0\.0\.1:\d+`\./)
@@ -233,13 +234,13 @@ test('a server that runs is believed before one that began later and has ended; 
   const running = await startKnown(t, { env: { [`${PREFIX}CORS_ORIGINS`]: 'https://a.example.org' } })
   const { basedir } = running
   const later = await startServer(t, { basedir })
-  assert.match(sheetOf(basedir), /pages of any web site may do so/)
-  assert.match(sheetOf(basedir), /^\*\*1 other server on the same base directory has other settings\*\*, which this page does not tell\.$/m)
+  assert.match(await sheetOf(basedir), /pages of any web site may do so/)
+  assert.match(await sheetOf(basedir), /^\*\*1 other server on the same base directory has other settings\*\*, which this page does not tell\.$/m)
   await later.stop()
-  assert.match(sheetOf(basedir), /pages of `https:\/\/a\.example\.org` may do so/)
-  assert.doesNotMatch(sheetOf(basedir), /other server/)
+  assert.match(await sheetOf(basedir), /pages of `https:\/\/a\.example\.org` may do so/)
+  assert.doesNotMatch(await sheetOf(basedir), /other server/)
   await startServer(t, { basedir, env: { [`${PREFIX}CORS_ORIGINS`]: 'https://a.example.org' } })
-  assert.doesNotMatch(sheetOf(basedir), /other server/, 'one that listens elsewhere and is otherwise the same')
+  assert.doesNotMatch(await sheetOf(basedir), /other server/, 'one that listens elsewhere and is otherwise the same')
   assert.equal((await readdir(join(basedir, 'servers'))).length, 2, 'the note of the one that ended is gone')
 })
 
@@ -247,7 +248,7 @@ test('where no server has noted its settings the page says so, and goes by its o
   const server = await startKnown(t, { env: { [`${PREFIX}RECIPIENTS`]: recipients } })
   await server.stop()
   await rm(join(server.basedir, 'servers'), { recursive: true })
-  const page = sheetOf(server.basedir, 'study', { HOST: '::', [`${PREFIX}CORS_ORIGINS`]: 'https://a.example.org' })
+  const page = await sheetOf(server.basedir, 'study', { HOST: '::', [`${PREFIX}CORS_ORIGINS`]: 'https://a.example.org' })
   assert.match(page, /^\*\*No server has noted its settings here\.\*\* What this page says of settings is what a server would have that begins with the environment of this command\.$/m)
   assert.match(page, /pages of `https:\/\/a\.example\.org` may do so/)
   assert.match(page, /It listens on `http:\/\/\[::\]:8000`/)
@@ -261,8 +262,8 @@ test('a copy of a base directory is not taken for the one that a server keeps', 
   const server = await startKnown(t)
   const copy = join(await temporaryDirectory(t), 'copy')
   await cp(server.basedir, copy, { recursive: true })
-  assert.ok(sheetOf(copy).includes(`**It keeps \`${server.basedir}\` on \`${hostname()}\`:** what this page says of files and rights holds for the directory above, which may be a copy.`))
-  assert.doesNotMatch(sheetOf(server.basedir), /a copy\./)
+  assert.ok((await sheetOf(copy)).includes(`**It keeps \`${server.basedir}\` on \`${hostname()}\`:** what this page says of files and rights holds for the directory above, which may be a copy.`))
+  assert.doesNotMatch(await sheetOf(server.basedir), /a copy\./)
 })
 
 test('a server that cannot note its settings serves, and says so in its log', async (t) => {
@@ -312,10 +313,10 @@ test('servers elsewhere whose settings differ are told of', async (t) => {
   const [name = ''] = await readdir(join(server.basedir, 'servers'))
   const note = JSON.parse(await readFile(join(server.basedir, 'servers', name), 'utf8')) as { owner: object; settings: object }
   await writeFile(join(server.basedir, 'servers', '20240902T000000000Z-0123abcd.json'), JSON.stringify({ ...note, owner: { ...note.owner, host: 'else`where' }, settings: { ...note.settings, tls: true } }))
-  assert.match(sheetOf(server.basedir), /^1 other server on other machines or in other containers noted other settings; whether they run cannot be seen from here\.$/m)
+  assert.match(await sheetOf(server.basedir), /^1 other server on other machines or in other containers noted other settings; whether they run cannot be seen from here\.$/m)
   await server.stop()
   await rm(join(server.basedir, 'servers', name))
-  const page = sheetOf(server.basedir)
+  const page = await sheetOf(server.basedir)
   assert.match(page, /^\*\*Whether it is running now cannot be seen from here\.\*\*$/m)
   assert.ok(page.includes('on ``else`where``:**'))
 })
@@ -331,7 +332,7 @@ for (const { name, modes, says } of rightRows) {
   test(`the page tells who may read: ${name}`, async (t) => {
     const { basedir } = await startKnown(t)
     for (const [path, mode] of Object.entries(modes)) await chmod(join(basedir, path), mode)
-    assert.match(sheetOf(basedir), says)
+    assert.match(await sheetOf(basedir), says)
   })
 }
 
@@ -341,12 +342,12 @@ test('the page names the user of the server, and directories that are another on
   const basedir = await temporaryDirectory(t)
   await chown(basedir, OTHER_USER, OTHER_USER)
   await startKnown(t, { basedir, through })
-  const page = sheetOf(basedir)
+  const page = await sheetOf(basedir)
   assert.match(page, new RegExp(`^- On this machine: root, and user ${OTHER_USER} \\(group ${OTHER_USER}\\), to whom the base directory belongs`, 'm'))
   assert.match(page, new RegExp(`On this machine, as root or user ${OTHER_USER}\\.`))
   assert.doesNotMatch(page, /another user/)
   await chown(join(basedir, 'receipts'), 12_345, 12_345)
-  assert.match(sheetOf(basedir), /^- \*\*`receipts` belongs to another user\*\*, who can read it\.$/m)
+  assert.match(await sheetOf(basedir), /^- \*\*`receipts` belongs to another user\*\*, who can read it\.$/m)
 })
 
 test('recipients that the server may not read are said to be no use', async (t) => {
@@ -358,7 +359,7 @@ test('recipients that the server may not read are said to be no use', async (t) 
   await writeOwn(basedir, 'study', textOf(own))
   await chmod(join(basedir, 'projects'), 0o700)
   await chmod(join(basedir, 'projects/study'), 0o700)
-  const page = sheetOf(basedir)
+  const page = await sheetOf(basedir)
   assert.match(page, /\*\*Whom to, the server alone knows:\*\* it cannot use the recipients of this project\.$/m)
   assert.match(page, /^- \*\*No auth token is issued for `study`:\*\* the server may not read \S+projects\/study\.$/m)
 })
@@ -384,7 +385,7 @@ for (const { name, args, says } of refusals) {
 test('a project is known by its recipients too, and what is read of it is recorded', async (t) => {
   const { basedir } = await startServer(t, { env: { [`${PREFIX}RECIPIENTS`]: recipients } })
   await writeOwn(basedir, 'planned', textOf(own))
-  assert.match(sheetOf(basedir, 'planned'), /^# Data sheet of the project `planned`\n[^]*0 files, 0 bytes, of 0 submissions \|/)
+  assert.match(await sheetOf(basedir, 'planned'), /^# Data sheet of the project `planned`\n[^]*0 files, 0 bytes, of 0 submissions \|/)
   const entries = (await readAudit(basedir)).filter(({ event }) => String(event).startsWith('datasheet'))
   assert.deepEqual(entries.map(({ event, called, project, exit_code: exitCode }) => [event, called, project, exitCode]), [
     ['datasheet_begun', 'datasheet planned', 'planned', undefined],
@@ -419,7 +420,7 @@ for (const name of names) {
 test('a reader of Markdown finds headings, one table of ten rows, and lists', async (t) => {
   if (!needs(t, 'cmark-gfm', 'cmark-gfm')) return
   const { basedir } = await startKnown(t, { basedir: join(await temporaryDirectory(t), 'a|b `c` _d_ <e>') })
-  const { stdout } = spawnSync('cmark-gfm', ['--extension', 'table'], { input: sheetOf(basedir), encoding: 'utf8' })
+  const { stdout } = spawnSync('cmark-gfm', ['--extension', 'table'], { input: await sheetOf(basedir), encoding: 'utf8' })
   const count = (tag: string) => stdout.split(tag).length - 1
   assert.deepEqual(['<h1>', '<h2>', '<table>', '<tbody>', '<ul>', '<pre>'].map(count), [1, 6, 1, 1, 4, 2])
   assert.deepEqual([count('<tr>'), count('<td>'), count('<th>')], [11, 50, 5])

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer, request as requestOf, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { readFileSync } from 'node:fs'
@@ -9,29 +9,19 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { newIdentity } from '../lib/crypt/keys.ts'
 import { settingsFor } from './encrypting.ts'
-import { after, askToken, listData, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, until, type Running } from './harness.ts'
+import { runCommand } from './commanded.ts'
+import { after, askToken, listData, listFiles, needs, runAside, startServer, submitForm, temporaryDirectory, until, type Ended, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
+import { ONLY_TRACED } from './trace.ts'
 
-
-interface Examined {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
+const examine = (basedir: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}) => runCommand(['doctor', `--basedir=${basedir}`, ...args], env)
 
 // Not `runProgram`: the proxies below live in this process and must go on meanwhile.
-async function examine(basedir: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}, through: readonly string[] = []): Promise<Examined> {
-  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, 'doctor', `--basedir=${basedir}`, ...args]
-  const child = spawn(command, rest, { env: { PATH: process.env['PATH'] ?? '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  let [stdout, stderr] = ['', '']
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-  const status = await new Promise<number | null>((done) => child.once('close', (code) => done(code)))
-  return { status, stdout, stderr }
-}
+const examineAside = (basedir: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}, through: readonly string[] = []) =>
+  runAside(['doctor', `--basedir=${basedir}`, ...args], env, through)
 
 /** The lines that are not `ok`, but for those that depend on the machine of the test. */
-function troubles({ stdout }: Examined): string[] {
+function troubles({ stdout }: Ended): string[] {
   const usual = /^warning {2}(TLS: none: this address is on this machine|file system: (tmpfs|overlayfs)|unit|inodes|free space)/
   return stdout.split('\n').filter((line) => line !== '' && !line.startsWith('ok ') && !usual.test(line))
 }
@@ -44,7 +34,7 @@ async function assertNothingLeft(basedir: string): Promise<void> {
 
 test('`doctor` finds nothing wrong with a good server, and leaves nothing behind', async (t) => {
   const server = await startServer(t)
-  const examined = await examine(server.basedir, [`--url=${server.url}/`, '--slow-seconds=1'])
+  const examined = await examineAside(server.basedir, [`--url=${server.url}/`, '--slow-seconds=1'])
   assert.deepEqual([examined.status, examined.stderr, troubles(examined)], [0, '', []], examined.stdout)
   const subjects = examined.stdout.split('\n').map((line) => line.slice(9).split(':')[0]).filter((subject) => subject !== '')
   for (const subject of ['configuration', 'owner', 'modes', 'file system', 'free space', 'inodes', 'storing', 'Node', 'clock', 'server', 'open files', 'unit']) {
@@ -87,14 +77,16 @@ const settings = [
   { name: 'a reserve larger than the disk', env: { REPROSCHEMA_BACKEND_RESERVE_BYTES: '1125899906842624' }, says: /^FAILED {3}free space: .*: uploads are refused\. Change: move the base directory /m },
   { name: 'more connections than files may be open', env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '1000000' }, says: /^FAILED {3}open files: pid \d+ may open \d+, and 1000000 connections need 2000200\. Change: systemd: LimitNOFILE=2000200; / },
 ]
-for (const { name, env, says } of settings) {
-  test(`\`doctor\` says what to change about ${name}`, async (t) => {
-    const server = await startServer(t)
-    const examined = await examine(server.basedir, [], env)
-    assert.equal(examined.status, 1)
-    assert.match(troubles(examined).join('\n'), says)
-  })
-}
+test('`doctor` says what to change', async (t) => {
+  const server = await startServer(t)
+  for (const { name, env, says } of settings) {
+    await t.test(`about ${name}`, async () => {
+      const examined = await examine(server.basedir, [], env)
+      assert.equal(examined.status, 1)
+      assert.match(troubles(examined).join('\n'), says)
+    })
+  }
+})
 
 const faults: readonly { name: string; make: (basedir: string) => Promise<unknown>; says: RegExp; status?: number }[] = [
   { name: 'a base directory that is not there', make: (basedir) => rm(basedir, { recursive: true }), says: /^FAILED {3}base directory: .* cannot be used: ENOENT\. Change: start the server once/ },
@@ -102,17 +94,20 @@ const faults: readonly { name: string; make: (basedir: string) => Promise<unknow
   { name: 'directories that others may read', make: (basedir) => chmod(join(basedir, 'receipts'), 0o755), says: /^warning {2}modes: other users of this machine may read \S+\/receipts\. Change: chmod -R go= \S+$/m, status: 0 },
   { name: 'a directory that its owner may not write', make: (basedir) => chmod(join(basedir, 'receipts'), 0o500), says: /^FAILED {3}modes: the server may not read and write \S+\/receipts\. Change: chmod u\+rwx \S+\/receipts$/m },
 ]
-for (const { name, make, says, status = 1 } of faults) {
-  test(`\`doctor\` finds ${name}`, async (t) => {
-    const server = await startServer(t)
-    await server.stop()
-    await make(server.basedir)
-    const examined = await examine(server.basedir)
-    assert.equal(examined.status, status, examined.stdout)
-    assert.match(examined.stdout.split('\n').filter((line) => !line.startsWith('ok')).join('\n'), says)
-    await mkdir(server.basedir, { recursive: true })
-  })
-}
+test('`doctor` finds', async (t) => {
+  const server = await startServer(t)
+  await server.stop()
+  for (const { name, make, says, status = 1 } of faults) {
+    await t.test(name, async (t) => {
+      const basedir = join(await temporaryDirectory(t), 'copy')
+      await cp(server.basedir, basedir, { recursive: true })
+      await make(basedir)
+      const examined = await examine(basedir)
+      assert.equal(examined.status, status, examined.stdout)
+      assert.match(examined.stdout.split('\n').filter((line) => !line.startsWith('ok')).join('\n'), says)
+    })
+  }
+})
 
 test('`doctor` finds a token that belongs to another user', async (t) => {
   if (process.getuid?.() !== 0) return t.skip('only root can give a file to another user')
@@ -129,7 +124,7 @@ test('`doctor` tells a user who may not look so', async (t) => {
   const through = await asOtherUser(t)
   if (through === undefined) return
   const server = await startServer(t)
-  const examined = await examine(server.basedir, [], {}, through)
+  const examined = await examineAside(server.basedir, [], {}, through)
   assert.equal(examined.status, 1)
   assert.match(examined.stdout, /^FAILED {3}base directory: .*EACCES\. Change: run doctor as root, or as the user that runs the server$/m)
 })
@@ -138,7 +133,7 @@ test('`doctor` finds a file system that has no hard links', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const server = await startServer(t)
   for (const [error, says] of [['EPERM', 'this file system has no hard links'], ['EXDEV', 'uploads/staging and uploads/responses are on different file systems']] as const) {
-    const examined = await examine(server.basedir, [], {}, ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=link,linkat', '-e', `inject=link,linkat:error=${error}`])
+    const examined = await examineAside(server.basedir, [], {}, ['strace', '-f', ONLY_TRACED, '-qq', '-o', '/dev/null', '-e', 'trace=link,linkat', '-e', `inject=link,linkat:error=${error}`])
     assert.equal(examined.status, 1)
     assert.ok(examined.stdout.includes(`FAILED   storing: ${says}. Change: `), examined.stdout)
     await assertNothingLeft(server.basedir)
@@ -236,18 +231,20 @@ const proxies: readonly { name: string; path?: string; args?: readonly string[];
   },
 ]
 
-for (const { name, path = '', args = ['--slow-seconds=0'], status = 1, handle, says } of proxies) {
-  test(`\`doctor\` finds a proxy ${name}`, async (t) => {
-    const server = await startServer(t)
-    const url = await startProxy(t, server, handle)
-    const examined = await examine(server.basedir, [`--url=${url}${path}`, ...args])
-    assert.equal(examined.status, status, examined.stdout)
-    assert.match(examined.stdout, says)
-    assert.equal(troubles(examined).length, 1, examined.stdout)
-    await until('nothing is left', async () => !(await readdir(join(server.basedir, 'uploads/responses'))).some((each) => each.startsWith('doctor-')))
-    await assertNothingLeft(server.basedir)
-  })
-}
+test('`doctor` finds a proxy', async (t) => {
+  const server = await startServer(t)
+  for (const { name, path = '', args = ['--slow-seconds=0'], status = 1, handle, says } of proxies) {
+    await t.test(name, async (t) => {
+      const url = await startProxy(t, server, handle)
+      const examined = await examine(server.basedir, [`--url=${url}${path}`, ...args])
+      assert.equal(examined.status, status, examined.stdout)
+      assert.match(examined.stdout, says)
+      assert.equal(troubles(examined).length, 1, examined.stdout)
+      await until('nothing is left', async () => !(await readdir(join(server.basedir, 'uploads/responses'))).some((each) => each.startsWith('doctor-')))
+      await assertNothingLeft(server.basedir)
+    })
+  }
+})
 
 test('`doctor` finds that the prefix is stripped where it is right', async (t) => {
   const server = await startServer(t)
@@ -307,7 +304,7 @@ test('`doctor` looks at the certificate of the public URL', async (t) => {
     await until('the proxy listens', () => proxy.listening)
     const address = proxy.address()
     const url = `https://localhost:${typeof address === 'object' ? address?.port : ''}`
-    const examined = await examine(server.basedir, [`--url=${url}`, '--slow-seconds=0'], isTrusted ? { NODE_EXTRA_CA_CERTS: certificate } : {})
+    const examined = await examineAside(server.basedir, [`--url=${url}`, '--slow-seconds=0'], isTrusted ? { NODE_EXTRA_CA_CERTS: certificate } : {})
     assert.equal(examined.status, isTrusted ? 0 : 1, examined.stdout)
     assert.match(examined.stdout, says)
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { makeIdentity } from './encrypted.ts'
 import { issueToken, settingsFor } from './encrypting.ts'
 import { check, runExport } from './exported.ts'
@@ -55,7 +56,7 @@ test('what a server stores encrypted is read with the key, and exported as what 
   }
 
   const plain = join(root, 'plain')
-  assert.equal(runExport(await collect(t, [{}, {}]), plain).status, 0)
+  assert.equal((await runExport(await collect(t, [{}, {}]), plain)).status, 0)
   const expected = await readTree(plain)
   const cases = [
     { name: 'all of it is encrypted', halves: [settingsFor([identity]), settingsFor([identity])] },
@@ -66,18 +67,18 @@ test('what a server stores encrypted is read with the key, and exported as what 
     await t.test(`where ${name}`, async (t) => {
       const basedir = await collect(t, halves)
       const out = join(root, `out-${index}`)
-      const { status, stdout, stderr } = runExport(basedir, out, ...key)
+      const { status, stdout, stderr } = await runExport(basedir, out, ...key)
       assert.equal(status, 0, stdout + stderr)
       assert.deepEqual((await check(out)).sessions.map((row) => row['state']), ['complete'])
       assert.deepEqual(await readTree(out), expected)
 
-      const verified = runProgram(['verify', '--basedir', basedir, ...key])
+      const verified = await runCommand(['verify', '--basedir', basedir, ...key])
       assert.equal(verified.status, 0, verified.stdout)
       assert.match(verified.stdout, /; \d+ encrypted files opened; nothing missing or changed$/m)
-      const [project] = JSON.parse(runProgram(['status', '--basedir', basedir, '--json']).stdout).projects
+      const [project] = JSON.parse((await runCommand(['status', '--basedir', basedir, '--json'])).stdout).projects
       assert.deepEqual([project.incomplete, project.complete], [0, 0])
       assert.ok(project.unknown > 0, 'without a key it is neither complete nor incomplete')
-      assert.equal(JSON.parse(runProgram(['status', '--basedir', basedir, '--json', ...key]).stdout).projects[0].complete, 1)
+      assert.equal(JSON.parse((await runCommand(['status', '--basedir', basedir, '--json', ...key])).stdout).projects[0].complete, 1)
     })
   }
   await t.test('the lengths of slices and the zip at their end are told without a key', async (t) => {

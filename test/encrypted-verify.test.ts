@@ -4,11 +4,12 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { formatIdentity, newIdentity } from '../lib/crypt/keys.ts'
+import { runCommand } from './commanded.ts'
 import { copyEncrypted, encrypt, makeIdentity } from './encrypted.ts'
-import { askToken, listFiles, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { askToken, listFiles, startServer, submitForm, temporaryDirectory } from './harness.ts'
 import { makeWav } from './web-app.ts'
 
-const verify = (basedir: string, ...args: string[]) => runProgram(['verify', '--basedir', basedir, ...args])
+const verify = (basedir: string, ...args: string[]) => runCommand(['verify', '--basedir', basedir, ...args])
 
 test('verify holds encrypted files against their receipts, and with a key looks into them', async (t) => {
   const server = await startServer(t)
@@ -66,7 +67,7 @@ test('verify holds encrypted files against their receipts, and with a key looks 
       const basedir = join(root, String(index))
       await cp(whole, basedir, { recursive: true })
       if (change !== undefined) await alter(basedir, change, isPromised)
-      const [blind, seeing] = [verify(basedir), verify(basedir, ...key)]
+      const [blind, seeing] = [await verify(basedir), await verify(basedir, ...key)]
       assert.deepEqual([blind.status, seeing.status], code, blind.stdout + seeing.stdout + seeing.stderr)
       assert.match(blind.stdout, without)
       assert.match(seeing.stdout, says)
@@ -77,10 +78,10 @@ test('verify holds encrypted files against their receipts, and with a key looks 
     const fields = (await listFiles(join(whole, 'uploads', 'responses', 'study'))).filter((name) => name.endsWith('-fields.json.age'))
     assert.equal(fields.length, 2)
   })
-  await t.test('of plain files it says what it said before', () => {
-    assert.match(verify(server.basedir, ...key).stdout, /^study: 3 receipts, 3 files, 900\.1 kB read; nothing missing or changed\nrecord of access: .*\nok: everything that was promised is there\n$/)
+  await t.test('of plain files it says what it said before', async () => {
+    assert.match((await verify(server.basedir, ...key)).stdout, /^study: 3 receipts, 3 files, 900\.1 kB read; nothing missing or changed\nrecord of access: .*\nok: everything that was promised is there\n$/)
     const withoutRecord = (text: string) => text.replace(/^record of access: .*$/m, '')
-    assert.equal(withoutRecord(verify(server.basedir).stdout), withoutRecord(verify(server.basedir, ...key).stdout))
+    assert.equal(withoutRecord((await verify(server.basedir)).stdout), withoutRecord((await verify(server.basedir, ...key)).stdout))
   })
 })
 

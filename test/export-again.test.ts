@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { appendFile, cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { exportAndCheck, runExport } from './exported.ts'
-import { askToken, listData, listFiles, needs, PROGRAM, runProgram, startServer, temporaryDirectory, type Running } from './harness.ts'
+import { askToken, listData, listFiles, needs, PROGRAM, startServer, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
 const SLICE = 100_000
@@ -20,13 +21,13 @@ async function sendSession(server: Running, participant: string): Promise<Sittin
 test('an export that was killed is completed by --resume, as of the moment when it began', async (t) => {
   if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip') || !needs(t, 'strace', 'strace')) return
   const server = await startServer(t)
-  await Promise.all(Array.from({ length: 60 }, (_, index) => sendSession(server, `p${index}`)))
+  await Promise.all(Array.from({ length: 30 }, (_, index) => sendSession(server, `p${index}`)))
   const directory = await temporaryDirectory(t)
   const [killed, whole] = [join(directory, 'killed'), join(directory, 'whole')]
   await exportAndCheck(server.basedir, whole)
   let before = 0
-  for (const call of ['link', 'unlink', 'link']) {
-    const through = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=40`]
+  for (const [call, number] of [['link', 40], ['unlink', 40], ['link', 16]] as const) { // unlinked is first what the last one had begun
+    const through = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=${number}`]
     const args = ['export', 'study', killed, '--basedir', server.basedir, '--resume']
     const env = { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' } // one thread makes all the calls
     const ended = spawnSync('strace', [...through, process.execPath, PROGRAM, ...args], { stdio: 'ignore', env })
@@ -49,11 +50,11 @@ test('a file that differs is never replaced', async (t) => {
   const server = await startServer(t)
   const sitting = await sendSession(server, 'anna')
   const out = join(await temporaryDirectory(t), 'out')
-  assert.equal(runExport(server.basedir, out).status, 0)
+  assert.equal((await runExport(server.basedir, out)).status, 0)
   const path = join(out, 'survey', 'anna', sitting.id, 'activity_0.jsonld')
   await appendFile(path, '\n')
   const edited = await readFile(path)
-  const { status, stdout } = runExport(server.basedir, out, '--resume')
+  const { status, stdout } = await runExport(server.basedir, out, '--resume')
   assert.equal(status, 1)
   assert.match(stdout, /^FAILED: .*activity_0\.jsonld is there already and differs\. It was left as it is/)
   assert.ok((await readFile(path)).equals(edited))
@@ -113,13 +114,13 @@ test('what is gone of one participant is told to whoever asks for that one, and 
   for (const name of names) await rm(join(stored, name))
   const rowsOf = async (participant: string) => {
     const out = join(await temporaryDirectory(t), 'out')
-    assert.equal(runExport(server.basedir, out, '--participant', participant).status, 0)
+    assert.equal((await runExport(server.basedir, out, '--participant', participant)).status, 0)
     return (await listFiles(out)).includes('incomplete/reasons.csv') ? await readFile(join(out, 'incomplete', 'reasons.csv'), 'utf8') : ''
   }
   const annas = await rowsOf('anna')
   for (const name of names) assert.ok(annas.includes(`,"A receipt promises this file, and it is gone from the disk.",,anna,${name}\r\n`), annas)
   assert.doesNotMatch(await rowsOf('ben'), /anna/)
-  const { status, stdout } = runProgram(['status', 'study', '--participant', 'anna', '--basedir', server.basedir])
+  const { status, stdout } = await runCommand(['status', 'study', '--participant', 'anna', '--basedir', server.basedir])
   assert.equal(status, 0)
   for (const name of names) assert.ok(stdout.includes(`${name} arrived, and is gone from the disk`), stdout)
 })
@@ -129,7 +130,7 @@ test('an export whose note of what it takes was cut by a power cut begins anew',
   await sendSession(server, 'anna')
   const out = await temporaryDirectory(t)
   await writeFile(join(out, '.export.json'), '')
-  const { status, stdout, stderr } = runExport(server.basedir, out, '--resume')
+  const { status, stdout, stderr } = await runExport(server.basedir, out, '--resume')
   assert.equal(status, 0, stdout + stderr)
   assert.match(stdout, /^study: 1 session /)
 })
@@ -154,8 +155,8 @@ test('an export is refused', async (t) => {
   for (const { name, args, says } of refusals) {
     await t.test(name, async (t) => {
       const out = join(await temporaryDirectory(t), 'out')
-      if (name.endsWith('already')) assert.equal(runExport(server.basedir, out).status, 0)
-      const { status, stderr } = runProgram(['export', '--basedir', server.basedir, ...args({ basedir: server.basedir, out })])
+      if (name.endsWith('already')) assert.equal((await runExport(server.basedir, out)).status, 0)
+      const { status, stderr } = await runCommand(['export', '--basedir', server.basedir, ...args({ basedir: server.basedir, out })])
       assert.equal(status, 2)
       assert.match(stderr, says)
     })

@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { listFiles, needs, PROGRAM, temporaryDirectory } from './harness.ts'
-import { parseTrace, type Call } from './trace.ts'
+import { ONLY_TRACED, parseTrace, type Call } from './trace.ts'
 import { answer, finalZip, makeWav, openApp, slice } from './web-app.ts'
 
 const SESSIONS = 40 // with their files they are more than are synced at once
@@ -22,7 +22,7 @@ test('no file of an export has its name before it is synced, and SHA256SUMS come
   }
   const [out, trace] = [join(directory, 'new', 'out'), join(directory, 'trace')]
   const calls = 'trace=openat,write,writev,fsync,link,linkat,rename,mkdir'
-  const run = spawnSync('strace', ['-f', '-y', '-s', '200', '-e', calls, '-o', trace, process.execPath, PROGRAM, 'export', 'study', out, '--basedir', join(directory, 'base')])
+  const run = spawnSync('strace', ['-f', ONLY_TRACED, '-y', '-s', '200', '-e', calls, '-o', trace, process.execPath, PROGRAM, 'export', 'study', out, '--basedir', join(directory, 'base')])
   assert.equal(run.status, 0, run.stderr.toString())
   const made = parseTrace(await readFile(trace, 'utf8')).filter(({ result }) => !result.startsWith('-1'))
   const all = (name: RegExp, path: RegExp) => made.filter((call) => name.test(call.name) && path.test(call.paths[0] ?? ''))

@@ -1,19 +1,23 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, relative, resolve } from 'node:path'
-import type { TestContext } from 'node:test'
+import { join, relative } from 'node:path'
+import { after as afterAll, type TestContext } from 'node:test'
 
-const ROOT = resolve(import.meta.dirname, '..')
+/** The checkout; tests run in its `test/`, and in `dist-test/test/` once they are built. */
+export const ROOT = import.meta.dirname.replace(/(\/dist-test)?\/test$/, '')
 
 /** The program that users run, built by `npm run build`. */
 export const PROGRAM = join(ROOT, 'dist', 'serve.js')
 
 /** The admin token of every server a test starts, unless the test wants another. */
 export const ADMIN_TOKEN = '0123456789abcdef0123456789abcdef'
+
+/** Whether the sizes of a bad day are asked for, as `npm run soak` does; those of `npm test` take seconds. */
+export const isSoak = process.env['SOAK'] === 'true'
 
 /** A server under test: the real program in a process of its own. */
 export interface Running {
@@ -38,17 +42,31 @@ export interface StartOptions {
   readonly through?: readonly string[]
 }
 
+/** What something is ended after: a test, or all tests of a file. */
+export interface Ending {
+  after(work: () => Promise<void>): void
+}
+
+/** For what the tests of a file have in common; to be called before the first of them. */
+export function wholeFile(): Ending {
+  const works: (() => Promise<void>)[] = []
+  afterAll(async () => {
+    for (const work of works.toReversed()) await work()
+  })
+  return { after: (work) => void works.push(work) }
+}
+
 /** Makes a directory that is removed after the test. */
-export async function temporaryDirectory(t: TestContext): Promise<string> {
+export async function temporaryDirectory(t: Ending): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'reproschema-test-'))
   after(t, () => rm(path, { recursive: true, force: true, maxRetries: 5 }))
   return path
 }
 
-const endings = new WeakMap<TestContext, (() => unknown)[]>()
+const endings = new WeakMap<Ending, (() => unknown)[]>()
 
 /** Does something after a test, the last asked for first: a server is ended before the directory it writes to goes. */
-export function after(t: TestContext, work: () => unknown): void {
+export function after(t: Ending, work: () => unknown): void {
   const known = endings.get(t)
   if (known !== undefined) return void known.push(work)
   const works = [work]
@@ -59,7 +77,7 @@ export function after(t: TestContext, work: () => unknown): void {
 }
 
 /** Starts the server on a free port and a new base directory; both are gone after the test. */
-export async function startServer(t: TestContext, options: StartOptions = {}): Promise<Running> {
+export async function startServer(t: Ending, options: StartOptions = {}): Promise<Running> {
   const basedir = options.basedir ?? (await temporaryDirectory(t))
   const child = spawnServer({ ...options, basedir })
   let output = ''
@@ -76,6 +94,13 @@ export async function startServer(t: TestContext, options: StartOptions = {}): P
   return { url: `http://127.0.0.1:${port}`, port, basedir, process: child, output: () => output, stop }
 }
 
+/** Gives one server to all tests of a file that can share it; it starts with the first that asks. To be called before them. */
+export function commonServer(options: StartOptions = {}): () => Promise<Running> {
+  const file = wholeFile()
+  let started: Promise<Running> | undefined
+  return () => (started ??= startServer(file, options))
+}
+
 /** Runs the program until it ends by itself; for `--help`, bad settings and `try`. */
 export function runProgram(
   args: readonly string[],
@@ -85,6 +110,22 @@ export function runProgram(
 ) {
   const [command = '', ...rest] = [...through, process.execPath, PROGRAM, ...args]
   return spawnSync(command, rest, { encoding: 'utf8', env: environment(env), cwd, timeout: 300_000 })
+}
+
+/** How a program ended, and what it said. */
+export interface Ended {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the program as `runProgram` does while the test goes on: several may run at the same time. */
+export function runAside(args: readonly string[], env: Readonly<Record<string, string>> = {}, through: readonly string[] = []): Promise<Ended> {
+  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, ...args]
+  return new Promise((done) => {
+    const options = { env: environment(env), cwd: tmpdir(), timeout: 300_000, maxBuffer: 2 ** 26 }
+    const child = execFile(command, rest, options, (_, stdout, stderr) => done({ status: child.exitCode, stdout, stderr }))
+  })
 }
 
 function spawnServer({ basedir = '', env = {}, args = [], program = PROGRAM, through = [] }: StartOptions): ChildProcess {
@@ -99,8 +140,8 @@ function spawnServer({ basedir = '', env = {}, args = [], program = PROGRAM, thr
   return spawn(command, rest, { env: environment(settings), detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-// Nothing of the developer's own environment may reach the server.
-function environment(settings: Readonly<Record<string, string>>): Record<string, string> {
+/** The environment of a program under test: nothing of the developer's own may reach it. */
+export function environment(settings: Readonly<Record<string, string>>): Record<string, string> {
   return { PATH: process.env['PATH'] ?? '', HOME: tmpdir(), ...settings }
 }
 

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { SETTINGS } from '../lib/settings/settings.ts'
-import { needs } from './harness.ts'
+import { needs, ROOT } from './harness.ts'
 import { linesOf, prepareMachine, serveAsUnit } from './machine.ts'
 
-const ROOT = resolve(import.meta.dirname, '..')
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const CHAPTER = /^## Install on a VM\n([^]*?)^## /m.exec(README)?.[1] ?? ''
 const [INSTALL = '', UPGRADE = '', BACK_UP = '', MOVE = ''] = CHAPTER.split(/^### .*\n/m)

@@ -5,7 +5,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { check } from './exported.ts'
-import { needs, PROGRAM, temporaryDirectory } from './harness.ts'
+import { isSoak, needs, PROGRAM, temporaryDirectory } from './harness.ts'
 import { answer, openApp } from './web-app.ts'
 import { writeZip } from './zip-writer.ts'
 
@@ -20,15 +20,17 @@ function answerOf(session: string, item: string, note = ''): string {
 
 const listOf = (element: string, bytes: number) => `[${Array(Math.floor(bytes / (element.length + 1))).fill(element).join(',')}]`
 
+const [TEXT, BEYOND_LATIN, OBJECTS] = isSoak ? [30, 5, 6.5] : [8, 1, 1.5] // MB; a text stands in its file twice
+
 // Each is a few megabytes at most as it comes; `unread` are the files that go beyond a bound.
 const uploads: { name: string; files: (session: string) => string[]; unread: readonly number[] }[] = [
-  { name: 'texts of 60 MB', files: (session) => [answerOf(session, 'a', 'x'.repeat(30 * MEGABYTE))], unread: [] },
-  { name: 'a text of 10 MB beyond Latin 1', files: (session) => [answerOf(session, 'a', '名'.repeat(5 * MEGABYTE))], unread: [] },
+  { name: `texts of ${2 * TEXT} MB`, files: (session) => [answerOf(session, 'a', 'x'.repeat(TEXT * MEGABYTE))], unread: [] },
+  { name: `a text of ${2 * BEYOND_LATIN} million letters beyond Latin 1`, files: (session) => [answerOf(session, 'a', '名'.repeat(BEYOND_LATIN * MEGABYTE))], unread: [] },
   { name: 'ten texts of 8 MB', files: (session) => Array.from({ length: 10 }, (_, index) => answerOf(session, `i${index}`, 'x'.repeat(4 * MEGABYTE))), unread: [7, 8, 9] },
-  { name: 'lists of objects without a member', files: (session) => [answerOf(session, 'a'), ...Array<string>(3).fill(listOf('{}', 4 * MEGABYTE))], unread: [1, 2, 3] },
-  { name: 'as many objects as are read', files: (session) => [`${answerOf(session, 'a').slice(0, -1)},${listOf('{"@type":"x"}', 6.5 * MEGABYTE).slice(1)}`], unread: [] },
-  { name: 'a value of lists in a list', files: (session) => [answerOf(session, 'a'), `[{"value":${listOf('[]', 20 * MEGABYTE)}}]`], unread: [1] },
-  { name: 'what comes after is read where it has room', files: (session) => [answerOf(session, 'a'), listOf('{}', 8 * MEGABYTE), answerOf(session, 'b')], unread: [1] },
+  { name: 'lists of objects without a member', files: (session) => [answerOf(session, 'a'), ...Array<string>(3).fill(listOf('{}', 2 * MEGABYTE))], unread: [1, 2, 3] },
+  { name: isSoak ? 'as many objects as are read' : 'very many objects', files: (session) => [`${answerOf(session, 'a').slice(0, -1)},${listOf('{"@type":"x"}', OBJECTS * MEGABYTE).slice(1)}`], unread: [] },
+  { name: 'a value of lists in a list', files: (session) => [answerOf(session, 'a'), `[{"value":${listOf('[]', 4 * MEGABYTE)}}]`], unread: [1] },
+  { name: 'what comes after is read where it has room', files: (session) => [answerOf(session, 'a'), listOf('{}', 2 * MEGABYTE), answerOf(session, 'b')], unread: [1] },
 ]
 
 test('uploads whose answers are far larger than they look are read in bounded memory, and nothing of them is lost', async (t) => {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, posix, resolve } from 'node:path'
+import { join, posix } from 'node:path'
 import { test } from 'node:test'
-
-const ROOT = resolve(import.meta.dirname, '..')
+import { ROOT } from './harness.ts'
 
 // From the top: a file imports from its own part, and from the rows below it. The parts of a row never meet.
 const ROWS: readonly (readonly (readonly string[])[])[] = [
@@ -157,6 +156,6 @@ test('the package needs nothing to run, and three packages to build', () => {
 })
 
 test('every test file lies where `npm test` finds it', () => {
-  const tests = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.test.ts'))
+  const tests = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.test.ts'))
   assert.deepEqual(tests.filter((path) => path.includes('/')), [])
 })

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { needs, readReceipts, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
 
 const UI = 'https://ui.example.org/#/?url=study.jsonld'
@@ -65,14 +66,15 @@ test('what the address of a study asks for itself is left as it is', async (t) =
 
 test('without a list the participants get names that nobody has', async (t) => {
   const basedir = await makeBasedir(t)
-  const names = [1, 2].flatMap(() => {
-    const { status, stdout } = runProgram(['links', 'study', `--ui=${UI}`, '--count=120', `--basedir=${basedir}`])
+  const names: string[] = []
+  for (let count = 0; count < 2; count++) {
+    const { status, stdout } = await runCommand(['links', 'study', `--ui=${UI}`, '--count=120', `--basedir=${basedir}`])
     assert.equal(status, 0)
-    return readLinks(stdout).map(({ participant, expires }) => {
+    for (const { participant, expires } of readLinks(stdout)) {
       assert.ok(Math.abs(Date.parse(expires) - Date.now() - 30 * 86_400_000) < 600_000, `${expires} is 30 days from now`)
-      return participant
-    })
-  })
+      names.push(participant)
+    }
+  }
   assert.equal(new Set(names).size, 240)
   for (const name of names) assert.match(name, /^p-[2-9a-z]{8}$/)
   assert.equal((await readdir(join(basedir, 'tokens'))).length, 240)
@@ -82,7 +84,7 @@ test('a name that a spreadsheet would run is neutralised, and what the app gets 
   const basedir = await makeBasedir(t)
   const file = join(basedir, 'participants')
   await writeFile(file, '=1+1\n"a,b"\n')
-  const { stdout } = runProgram(['links', 'study', `--ui=${UI}`, `--participants=${file}`, `--basedir=${basedir}`])
+  const { stdout } = await runCommand(['links', 'study', `--ui=${UI}`, `--participants=${file}`, `--basedir=${basedir}`])
   const [, first = '', second = ''] = stdout.split('\r\n')
   assert.ok(first.startsWith("'=1+1,https://"), first)
   assert.ok(second.startsWith('"""a,b""",https://'), second)
@@ -93,7 +95,7 @@ test('the page to print has one card a participant, and each QR code is its link
   const basedir = await makeBasedir(t)
   const file = join(basedir, 'participants')
   await writeFile(file, 'p-0001\n<script>alert("1")</script>&\n')
-  const { status, stdout } = runProgram(['links', 'study', `--ui=${UI}`, `--participants=${file}`, '--html', `--basedir=${basedir}`])
+  const { status, stdout } = await runCommand(['links', 'study', `--ui=${UI}`, `--participants=${file}`, '--html', `--basedir=${basedir}`])
   assert.equal(status, 0)
   assert.ok(!stdout.includes('<script'), 'names are text')
   assert.doesNotMatch(stdout, /<(?:script|link|img|iframe)\b|\bsrc=|@import|url\((?!.*jsonld)/, 'the page loads nothing')
@@ -108,7 +110,7 @@ test('the page to print has one card a participant, and each QR code is its link
   }
 })
 
-const LIST = '--participants=LIST'
+const LIST = '--participants=LIST' // of the base directory
 const mistakeRows: [name: string, args: string[], list: string | Buffer, sentence: RegExp][] = [
   ['no project', [`--ui=${UI}`, '--count=1'], '', /<project> is missing/],
   ['a project that cannot be', ['../x', `--ui=${UI}`, '--count=1'], '', /The project "\.\.\/x" is not allowed/],
@@ -134,7 +136,7 @@ for (const [name, args, list, sentence] of mistakeRows) {
   test(`nothing is issued: ${name}`, async (t) => {
     const basedir = await makeBasedir(t)
     await writeFile(join(basedir, 'LIST'), list)
-    const { status, stdout, stderr } = runProgram(['links', ...args, `--basedir=${basedir}`], {}, basedir)
+    const { status, stdout, stderr } = await runCommand(['links', ...args.map((arg) => arg.replace('=LIST', `=${join(basedir, 'LIST')}`)), `--basedir=${basedir}`])
     assert.deepEqual([status, stdout], [2, ''], stderr)
     assert.match(stderr, sentence)
     assert.deepEqual(await readdir(join(basedir, 'tokens')), [])

@@ -18,6 +18,7 @@ import {
   until,
   type Entry,
 } from './harness.ts'
+import { ONLY_TRACED } from './trace.ts'
 
 const LOGS = ['access.log', 'console.log', 'error.log']
 const FIXED_TOKEN = 'our-lab.fixed~admin/token'
@@ -235,7 +236,7 @@ test('a log that can be written again says how many lines were lost', async (t) 
   const path = join(basedir, 'logs', 'access.log')
   await mkdir(join(basedir, 'logs'))
   await symlink('/dev/full', path)
-  const server = await startServer(t, { basedir, through: ['strace', '-f', '-y', '-e', 'trace=write,writev,pwrite64,pwritev', '-o', trace] })
+  const server = await startServer(t, { basedir, through: ['strace', '-f', ONLY_TRACED, '-y', '-e', 'trace=write,writev,pwrite64,pwritev', '-o', trace] })
   for (let count = 0; count < 3; count++) await request(server.url)
   await until('a line is lost', async () => (await readFile(trace, 'utf8')).includes('ENOSPC')) // it is written after its answer
   await rm(path)

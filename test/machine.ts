@@ -3,11 +3,9 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { cp } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { after, temporaryDirectory, until } from './harness.ts'
-
-const ROOT = resolve(import.meta.dirname, '..')
+import { after, ROOT, temporaryDirectory, until } from './harness.ts'
 
 /** The lines of the `console` blocks of a text of the README. */
 export function linesOf(text: string): string[] {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import { askToken, listUploads, readAll, readReceipts, request, sendRaw, startServer, submitForm, type Running } from './harness.ts'
+import { askToken, commonServer, listUploads, readAll, readReceipts, request, sendRaw, startServer, submitForm, type Running } from './harness.ts'
 import { assertAccepted, assertRefused, assertServesOthers, BOUNDARY, filePart, formatMultipart, MULTIPART, nothingIsLeft, post, readStored, textPart } from './submission.ts'
 import type { RawPart } from './submission.ts'
 
+// For tests that look at what they sent, or at what was there before.
+const common = commonServer()
 const MALFORMED = { status: 400, code: 'malformed_form' }
 const VOICE = filePart('file', 'voice.wav', Buffer.alloc(200_000, 'RIFF'))
 
@@ -48,7 +50,7 @@ const unusable: BoundaryCase[] = [
 ]
 
 test('a boundary', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const token = textPart('auth_token', await askToken(server))
   for (const { name, contentType, boundary = BOUNDARY } of usable) {
     await t.test(`${name} is taken`, async () => {
@@ -69,15 +71,16 @@ test('a boundary', async (t) => {
   }
 })
 
-test('a form that is cut off anywhere is refused, and files that were complete in it are not kept', async (t) => {
-  const server = await startServer(t)
+test('a form that is cut off anywhere is refused, and files that were complete in it are not kept', async () => {
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const whole = formatMultipart([textPart('auth_token', authToken), filePart('file', 'a', '1'), textPart('responses', '{}'), filePart('file', 'b', '2')])
   const lengths = Array.from({ length: whole.length - 2 }, (_, length) => length) // what is complete may lack its last line end
   for (const query of ['', `?auth_token=${authToken}`]) {
     for (const length of lengths) assertRefused(await post(server, whole.subarray(0, length), { query }), MALFORMED)
   }
-  await nothingIsLeft(server)
+  await nothingIsLeft(server, before)
   assert.equal(assertAccepted(await post(server, whole.subarray(0, -2))).length, 3)
 })
 
@@ -133,14 +136,15 @@ const headers: { name: string; header: string | Buffer }[] = [
 ]
 
 test('a part header is refused', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const token = textPart('auth_token', await askToken(server))
   for (const { name, header } of headers) {
     await t.test(`with ${name}`, async () => {
       for (const parts of [[token, VOICE, { header, content: 'x' }], [{ header, content: 'x' }, token, VOICE]]) {
         assertRefused(await post(server, formatMultipart(parts)), MALFORMED)
       }
-      await nothingIsLeft(server)
+      await nothingIsLeft(server, before)
     })
   }
   await t.test('without an empty line after it', async () => {
@@ -150,13 +154,14 @@ test('a part header is refused', async (t) => {
       assert.notEqual(cut, form)
       assertRefused(await post(server, Buffer.from(cut, 'latin1')), MALFORMED)
     }
-    await nothingIsLeft(server)
+    await nothingIsLeft(server, before)
   })
 })
 
 test('a part header is taken', async (t) => {
-  const server = await startServer(t)
-  const token = textPart('auth_token', await askToken(server))
+  const server = await common()
+  const project = 'headers'
+  const token = textPart('auth_token', await askToken(server, { project }))
   const cases = [
     { name: 'in capitals and small letters', header: 'CONTENT-DISPOSITION: Form-Data; NAME="note"' },
     { name: 'without blanks', header: 'Content-Disposition:form-data;name=note' },
@@ -169,7 +174,7 @@ test('a part header is taken', async (t) => {
   for (const [index, { name, header }] of cases.entries()) {
     await t.test(name, async () => {
       assert.deepEqual(assertAccepted(await post(server, formatMultipart([token, { header, content: 'UklGRg==' }]))), [])
-      const receipts = await readReceipts(server.basedir, 'study')
+      const receipts = await readReceipts(server.basedir, project)
       assert.deepEqual(receipts.map((receipt) => receipt['fields'])[index], [{ name: 'note', value: 'UklGRg==' }])
     })
   }
@@ -182,7 +187,7 @@ test('a part header is taken', async (t) => {
     for (const encoding of ['base64', 'quoted-printable', 'x-gzip']) {
       const { header, content } = filePart('file', 'a.txt', '=41=\r\nUklGRg==')
       const [file] = assertAccepted(await post(server, formatMultipart([token, { header: `${header}\r\nContent-Transfer-Encoding: ${encoding}`, content }])))
-      assert.equal((await readStored(server, file)).toString(), content)
+      assert.equal((await readStored(server, file, project)).toString(), content)
     }
   })
 })
@@ -261,7 +266,7 @@ function postChunked(server: Running, body: Buffer | string, { headers }: { head
 }
 
 test('each limit has its default', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const authToken = await askToken(server)
   const cases: LimitCase[] = [
     { name: '1,000 parts', body: form(...many(999)) },
@@ -292,8 +297,9 @@ test('each limit has its default', async (t) => {
   }
 })
 
-test('a declared length over the limit is refused before a byte of it comes', async (t) => {
-  const server = await startServer(t)
+test('a declared length over the limit is refused before a byte of it comes', async () => {
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   for (const contentType of [MULTIPART, urlencoded['content-type'], json['content-type']]) {
     const lines = ['POST /submit HTTP/1.1', 'Host: a', `Authorization: Bearer ${authToken}`, `Content-Type: ${contentType}`]
@@ -303,7 +309,7 @@ test('a declared length over the limit is refused before a byte of it comes', as
     assert.equal(first, 'HTTP/1.1 413 Payload Too Large')
     socket.destroy()
   }
-  await nothingIsLeft(server)
+  await nothingIsLeft(server, before)
 })
 
 test('others are answered while a form of very many parts is taken in, or refused', async (t) => {
@@ -319,7 +325,7 @@ test('others are answered while a form of very many parts is taken in, or refuse
 })
 
 test('what follows the last delimiter is ignored', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const token = textPart('auth_token', await askToken(server))
   const another = formatMultipart([filePart('file', 'b.txt', 'more')])
   const cases = [
@@ -349,8 +355,8 @@ test('what follows the last delimiter is ignored', async (t) => {
   })
 })
 
-test('a preamble is ignored', async (t) => {
-  const server = await startServer(t)
+test('a preamble is ignored', async () => {
+  const server = await common()
   const whole = formatMultipart([textPart('auth_token', await askToken(server)), filePart('file', 'a.txt', 'RIFF')])
   for (const text of ['This is a form.\r\n', '\r\n', '--\r\n', `x--${BOUNDARY}\r\n`, `--${BOUNDARY}x\r\n`]) {
     const [file] = assertAccepted(await post(server, Buffer.concat([Buffer.from(text), whole])))
@@ -359,7 +365,8 @@ test('a preamble is ignored', async (t) => {
 })
 
 test('text that is not UTF-8 is refused', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const token = textPart('auth_token', authToken)
   const malformed = { status: 400, code: 'malformed_text' }
@@ -389,7 +396,7 @@ test('text that is not UTF-8 is refused', async (t) => {
     for (const { where, body, headers = {}, expected } of cases) {
       await t.test(`${name} in ${where}`, async () => {
         assertRefused(await post(server, body, { headers }), expected)
-        await nothingIsLeft(server)
+        await nothingIsLeft(server, before)
       })
     }
   }

@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { after as afterAll, before, test } from 'node:test'
-import { ADMIN_TOKEN, after, askToken, filesOf, submitForm, temporaryDirectory, until } from './harness.ts'
+import { ADMIN_TOKEN, after, askToken, filesOf, ROOT, submitForm, temporaryDirectory, until } from './harness.ts'
 
-const ROOT = resolve(import.meta.dirname, '..')
 const VERSION = (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version
 
 const directory = mkdtempSync(join(tmpdir(), 'reproschema-package-'))

@@ -2,13 +2,12 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { cp, readFile } from 'node:fs/promises'
 import { once } from 'node:events'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Setting } from '../lib/settings/setting.ts'
 import { SETTINGS } from '../lib/settings/settings.ts'
-import { freePort, needs, temporaryDirectory, until } from './harness.ts'
+import { freePort, needs, ROOT, temporaryDirectory, until } from './harness.ts'
 
-const ROOT = resolve(import.meta.dirname, '..')
 const README = await readFile(join(ROOT, 'README.md'), 'utf8')
 
 interface Block {

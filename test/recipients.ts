@@ -1,10 +1,21 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { TestContext } from 'node:test'
 import { addProof } from '../lib/access/proofs.ts'
+import { noteServerList } from '../lib/access/server-lists.ts'
 import { newIdentity } from '../lib/crypt/keys.ts'
 import { parseRecipientList, type RecipientList } from '../lib/crypt/recipient-list.ts'
 import { Directories } from '../lib/directories.ts'
 import { Layout } from '../lib/store/layout.ts'
+import { temporaryDirectory } from './harness.ts'
+
+/** Makes a base directory as a server leaves it that began with these recipients. */
+export async function makeBasedir(t: TestContext, recipients: string): Promise<string> {
+  const [layout, directories] = [new Layout(await temporaryDirectory(t)), new Directories()]
+  await directories.ensure(layout.tokens)
+  await noteServerList(layout.serverKeys.lists, parseRecipientList(recipients), Date.now(), directories)
+  return layout.basedir
+}
 
 /** Makes new recipients whose keys nobody keeps. */
 export function newList(count = 1): RecipientList {

@@ -10,7 +10,7 @@ import { Layout } from '../lib/store/layout.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from '../lib/store/owner.ts'
 import { Store } from '../lib/store/store.ts'
 import { checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
-import { needs, startServer, temporaryDirectory, until } from './harness.ts'
+import { needs, ROOT, startServer, temporaryDirectory, until } from './harness.ts'
 import { OTHER_USER } from './other-user.ts'
 
 const DEAD = '20241101T120000.000000Z-0000dead'
@@ -101,7 +101,7 @@ test('a process that /proc hides is not taken for dead', async (t) => {
   if (!needs(t, 'unshare', 'util-linux') || !needs(t, 'setpriv', 'util-linux')) return
   const copy = await temporaryDirectory(t)
   await chmod(copy, 0o755)
-  await cp(join(import.meta.dirname, '..', 'dist'), copy, { recursive: true })
+  await cp(join(ROOT, 'dist'), copy, { recursive: true })
   await writeFile(join(copy, 'package.json'), '{"type":"module"}')
   await writeFile(join(copy, 'ask.js'), `
     import { describeSelf, isRunning } from './lib/store/owner.js'

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { addParameters, parseCallbackUrl } from '../lib/access/callback.ts'
 import { HttpError } from '../lib/errors.ts'
-import { ADMIN_TOKEN, listFiles, request, startServer, submitForm, until, type Answer } from './harness.ts'
+import { ADMIN_TOKEN, commonServer, listFiles, request, startServer, submitForm, until, type Answer } from './harness.ts'
 
+const common = commonServer()
 const DEVELOPMENT = { DEV8dac6d02a913: '1' }
 
 function register(server: { url: string }, parameters: Record<string, string>): Promise<Answer> {
@@ -223,8 +224,8 @@ test('`GET /register` refuses, and stores nothing for,', async (t) => {
   assert.deepEqual(await readdir(join(server.basedir, 'clients')), [])
 })
 
-test('a registered app gets its participants back with a token that is good', async (t) => {
-  const server = await startServer(t)
+test('a registered app gets its participants back with a token that is good', async () => {
+  const server = await common()
   const clientId = await clientFor(server, 'https://study.example.org/ui/?lang=de')
   assert.match(clientId, /^[0-9a-f]{32}$/)
   const { location, parameters } = await follow(server, `client_id=${clientId}&participant_id=Zo%C3%AB&arm=b&arm=c`)
@@ -237,8 +238,8 @@ test('a registered app gets its participants back with a token that is good', as
   assert.equal(answer.status, 200)
 })
 
-test('a route in the fragment of a callback gets the parameters', async (t) => {
-  const server = await startServer(t)
+test('a route in the fragment of a callback gets the parameters', async () => {
+  const server = await common()
   const clientId = await clientFor(server, 'https://study.example.org/ui/#/?url=https://x.org/schema')
   const { location } = await follow(server, `client_id=${clientId}&participant_id=p1`)
   assert.match(
@@ -247,8 +248,8 @@ test('a route in the fragment of a callback gets the parameters', async (t) => {
   )
 })
 
-test('what is for the server, and what would pass for its own words, is not passed on', async (t) => {
-  const server = await startServer(t)
+test('what is for the server, and what would pass for its own words, is not passed on', async () => {
+  const server = await common()
   const clientId = await clientFor(server, 'https://study.example.org/')
   const forged = 'auth_token=forged&expires=29990101T000000Z&expiry_time=29990101T000000Z&project=p&expiry_minutes=5'
   const { location, parameters } = await follow(server, `${forged}&client_id=${clientId}`)
@@ -257,8 +258,8 @@ test('what is for the server, and what would pass for its own words, is not pass
   assert.doesNotMatch(location, /forged|2999/)
 })
 
-test('an app that is registered for a project gets tokens for no other', async (t) => {
-  const server = await startServer(t)
+test('an app that is registered for a project gets tokens for no other', async () => {
+  const server = await common()
   const clientId = await clientFor(server, 'https://study.example.org/', 'my-study')
   for (const query of [`client_id=${clientId}`, `client_id=${clientId}&project=my-study`]) {
     assert.match((await follow(server, query)).parameters.get('auth_token') ?? '', /^my-study-[0-9a-f]{32}$/)

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync, statSync, symlinkSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { check } from './exported.ts'
-import { filesOf, listFiles, needs, request, submitForm, until } from './harness.ts'
+import { filesOf, listFiles, needs, request, ROOT, submitForm, until } from './harness.ts'
 import { linesOf, prepareMachine, serveAsUnit, type Machine } from './machine.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send } from './web-app.ts'
 
-const README = readFileSync(join(resolve(import.meta.dirname, '..'), 'README.md'), 'utf8')
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const CHAPTER = /^## Sensitive data\n([^]*?)^## /m.exec(README)?.[1] ?? ''
 const MAKE_KEY = /^```sh\n(.* keys new .*)\n```$/m.exec(CHAPTER)?.[1] ?? ''
 const OPEN_WITH_AGE = /`(age --decrypt [^`]*challenge\.age)`/.exec(CHAPTER)?.[1] ?? ''

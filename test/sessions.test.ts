@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs'
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { exportAndCheck, type Exported, type Row } from './exported.ts'
-import { askToken, listUploads, needs, runProgram, startServer, temporaryDirectory } from './harness.ts'
+import { askToken, listUploads, needs, startServer, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sent, type Sitting } from './web-app.ts'
 import { writeZip, type ZipInput } from './zip-writer.ts'
 
@@ -510,39 +511,43 @@ const shared: Case[] = [
   },
 ]
 
-for (const { name, cases } of [
+const groups = [
   { name: 'uploads of several participants that name one session', cases: shared },
   { name: 'of a slice that came more than once the copy is taken that makes the zip whole', cases: choices },
   { name: 'an upload of several sessions', cases: mixtures },
   { name: 'answers that differ under one @id', cases: differences },
   { name: 'an upload that names no session', cases: adoptions },
   { name: 'what cannot be read is missing', cases: damages },
-]) {
-  test(name, async (t) => {
-    if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
-    const server = await startServer(t)
-    const sender: Sender = {
-      token: (participant) => askToken(server, participant === undefined ? {} : { participant_id: participant }),
-      send: (authToken, files) => send(server, authToken, files),
-      spoilStored: async (names) => {
-        const stored = await listUploads(server.basedir)
-        for (const path of stored.filter((each) => names.some((given) => each.endsWith(given)))) {
-          const { size } = await stat(join(server.basedir, 'uploads', path))
-          await writeFile(join(server.basedir, 'uploads', path), Buffer.alloc(size))
-        }
-      },
-    }
-    const expectations: { name: string; expect: (told: Told) => void | Promise<void> }[] = []
-    for (const each of cases) expectations.push({ name: each.name, expect: await each.act(sender) })
-    const { stdout } = runProgram(['status', '--basedir', server.basedir, 'study', '--json'])
-    const { attention } = JSON.parse(stdout).projects[0]
-    const exported = await exportAndCheck(server.basedir, join(await temporaryDirectory(t), 'out'))
-    const row = (id: string) => {
-      const found = exported.sessions.filter((each) => each['session'] === id)
-      assert.equal(found.length, 1, `one session ${id}`)
-      return found[0] ?? {}
-    }
-    const told: Told = { exported, row, attention: (id) => attention.find((each: { session: string }) => each.session === id) }
-    for (const each of expectations) await t.test(each.name, () => each.expect(told))
-  })
-}
+]
+
+test('whatever participants sent to one study is told', async (t) => {
+  if (!needs(t, 'python3', 'python3') || !needs(t, 'unzip', 'unzip')) return
+  const server = await startServer(t)
+  const sender: Sender = {
+    token: (participant) => askToken(server, participant === undefined ? {} : { participant_id: participant }),
+    send: (authToken, files) => send(server, authToken, files),
+    spoilStored: async (names) => {
+      const stored = await listUploads(server.basedir)
+      for (const path of stored.filter((each) => names.some((given) => each.endsWith(given)))) {
+        const { size } = await stat(join(server.basedir, 'uploads', path))
+        await writeFile(join(server.basedir, 'uploads', path), Buffer.alloc(size))
+      }
+    },
+  }
+  const expectations = new Map<Case, (told: Told) => void | Promise<void>>()
+  for (const each of groups.flatMap(({ cases }) => cases)) expectations.set(each, await each.act(sender))
+  const { stdout } = await runCommand(['status', '--basedir', server.basedir, 'study', '--json'])
+  const { attention } = JSON.parse(stdout).projects[0]
+  const exported = await exportAndCheck(server.basedir, join(await temporaryDirectory(t), 'out'))
+  const row = (id: string) => {
+    const found = exported.sessions.filter((each) => each['session'] === id)
+    assert.equal(found.length, 1, `one session ${id}`)
+    return found[0] ?? {}
+  }
+  const told: Told = { exported, row, attention: (id) => attention.find((each: { session: string }) => each.session === id) }
+  for (const { name, cases } of groups) {
+    await t.test(name, async (t) => {
+      for (const each of cases) await t.test(each.name, () => expectations.get(each)?.(told))
+    })
+  }
+})

@@ -24,6 +24,7 @@ import {
   temporaryDirectory,
   until,
 } from './harness.ts'
+import { ONLY_TRACED } from './trace.ts'
 
 const PREFIX = 'REPROSCHEMA_BACKEND_'
 const tokenLine = /^TOKEN=([0-9a-f]{32})$/m
@@ -355,7 +356,7 @@ test('the base directory is made durable: its name, and that of the parent made 
   if (!needs(t, 'strace', 'strace')) return
   const outer = await temporaryDirectory(t)
   const trace = join(await temporaryDirectory(t), 'trace')
-  await startServer(t, { basedir: join(outer, 'new', 'data'), through: ['strace', '-f', '-y', '-e', 'trace=fsync', '-o', trace] })
+  await startServer(t, { basedir: join(outer, 'new', 'data'), through: ['strace', '-f', ONLY_TRACED, '-y', '-e', 'trace=fsync', '-o', trace] })
   const synced = [...(await readFile(trace, 'utf8')).matchAll(/fsync\(\d+<([^>]*)>/g)].map((match) => match[1])
   for (const path of [outer, join(outer, 'new'), join(outer, 'new', 'data')]) assert.ok(synced.includes(path), path)
 })

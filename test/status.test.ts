@@ -3,11 +3,12 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { askToken, listData, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 
 const SLICE = 5000
-const status = (basedir: string, ...args: string[]) => runProgram(['status', '--basedir', basedir, ...args])
+const status = (basedir: string, ...args: string[]) => runCommand(['status', '--basedir', basedir, ...args])
 
 test('status tells what has arrived and what is missing, while the server runs', async (t) => {
   const server = await startServer(t)
@@ -31,31 +32,31 @@ test('status tells what has arrived and what is missing, while the server runs',
   await submitForm(server, [['responses', '[1]'], ['auth_token', tokens.nobody]])
 
   const before = await listData(server.basedir)
-  const { status: code, stdout, stderr } = status(server.basedir, 'study', '--json')
+  const { status: code, stdout, stderr } = runProgram(['status', '--basedir', server.basedir, 'study', '--json'])
   assert.equal(code, 0, stderr)
   const [project] = JSON.parse(stdout).projects
-  await t.test('it counts sessions, participants and submissions', () => {
+  await t.test('it counts sessions, participants and submissions', async () => {
     assert.deepEqual(
       [project.sessions, project.complete, project.incomplete, project.participants, project.messages, project.submissions],
       [3, 1, 2, 3, 1, before.filter((path) => path.startsWith('uploads/responses/')).length],
     )
     assert.deepEqual(Object.values(project.per_day), [project.submissions])
   })
-  await t.test('it names the slices and the recordings that are missing', () => {
+  await t.test('it names the slices and the recordings that are missing', async () => {
     const missing = new Map(project.attention.map((each: { session: string; missing: string[] }) => [each.session, each.missing]))
     assert.match(String(missing.get(lost.id)), /^slices 1-2 of upload /)
     assert.deepEqual(missing.get(silent.id), [`recording ${name}`])
   })
-  await t.test('it says whether a participant has arrived', () => {
+  await t.test('it says whether a participant has arrived', async () => {
     for (const [participant, expected] of [['anna', 0], ['ben', 0], ['carla', 0], ['dora', 1]] as const) {
-      const told = status(server.basedir, 'study', '--participant', participant)
+      const told = await status(server.basedir, 'study', '--participant', participant)
       assert.equal(told.status, expected, told.stdout)
       assert.match(told.stdout, expected === 0 ? /last arrival/ : /^Nothing of dora has arrived in study\.$/m)
-      assert.equal(JSON.parse(status(server.basedir, 'study', '--participant', participant, '--json').stdout).arrived, expected === 0)
+      assert.equal(JSON.parse((await status(server.basedir, 'study', '--participant', participant, '--json')).stdout).arrived, expected === 0)
     }
   })
-  await t.test('it prints a table and a bar for each day', () => {
-    const { stdout: text } = status(server.basedir)
+  await t.test('it prints a table and a bar for each day', async () => {
+    const { stdout: text } = await status(server.basedir)
     assert.match(text, /^project +sessions +complete +incomplete/)
     assert.match(text, /^study +3 +1 +2 +3 +\d+ /m)
     assert.match(text, /^ {2}\d{4}-\d\d-\d\d #{40} \d+$/m)
@@ -74,7 +75,7 @@ test('files of the seed server are counted, without any receipt', async (t) => {
   answer(sitting, 'voice', { say: makeWav(8000) })
   for (const { name, content } of slice(finalZip(sitting), SLICE)) await writeFile(join(directory, `20240101T000000.000000Z-${name}`), content)
   await writeFile(join(directory, '20240102T000000.000000Z-messages.json'), '[]')
-  const [project] = JSON.parse(status(basedir, '--json').stdout).projects
+  const [project] = JSON.parse((await status(basedir, '--json')).stdout).projects
   assert.deepEqual([project.sessions, project.complete, project.participants, project.messages], [1, 1, 1, 1])
   assert.deepEqual(project.per_day, { '2024-01-01': 1, '2024-01-02': 1 })
 })
@@ -109,10 +110,10 @@ test('whether a participant has arrived is told of everything that names one', a
     { participant: 'nobody', says: /^Nothing of nobody has arrived in study\.$/m, counts: [0, 0, 0] },
   ]
   for (const { participant, says, counts } of cases) {
-    await t.test(participant, () => {
-      const told = status(server.basedir, 'study', '--participant', participant)
+    await t.test(participant, async () => {
+      const told = await status(server.basedir, 'study', '--participant', participant)
       assert.match(told.stdout, says)
-      const json = JSON.parse(status(server.basedir, 'study', '--participant', participant, '--json').stdout)
+      const json = JSON.parse((await status(server.basedir, 'study', '--participant', participant, '--json')).stdout)
       assert.deepEqual([json.sessions.length, json.messages.length, json.files.length], counts)
       const hasArrived = counts.some((count) => count > 0)
       assert.deepEqual([told.status, json.arrived], [hasArrived ? 0 : 1, hasArrived])
@@ -135,11 +136,11 @@ test('a receipt that says that files came again names its own participant too', 
   const previous = createHash('sha256').update(line).digest('hex')
   await writeFile(join(receipts, '20240101T000000.000000Z-00000000.ndjson'), `${line}\n${JSON.stringify({ ...second, previous })}\n`)
   for (const participant of ['anna', 'ben']) {
-    const { status: code, stdout } = status(basedir, 'study', '--participant', participant, '--json')
+    const { status: code, stdout } = await status(basedir, 'study', '--participant', participant, '--json')
     assert.equal(code, 0)
     assert.deepEqual(JSON.parse(stdout).sessions[0].conflicts, ['token: anna, ben'])
   }
-  const [project] = JSON.parse(status(basedir, '--json').stdout).projects
+  const [project] = JSON.parse((await status(basedir, '--json')).stdout).projects
   assert.deepEqual([project.files, project.submissions, project.bytes], [1, 2, content.length])
 })
 
@@ -149,7 +150,7 @@ const mistakes = [
 ]
 for (const { name, args, says } of mistakes) {
   test(`${name} is a mistake`, async (t) => {
-    const { status: code, stderr } = status(await temporaryDirectory(t), ...args)
+    const { status: code, stderr } = await status(await temporaryDirectory(t), ...args)
     assert.equal(code, 2)
     assert.match(stderr, says)
   })

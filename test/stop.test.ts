@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { askToken, listUploads, needs, readReceipts, sleep, startServer, until, type Running, type StartOptions } from './harness.ts'
+import { ONLY_TRACED } from './trace.ts'
 import { chunks, formBody, submission, submitHead, Wire } from './wire.ts'
 
 const HOST = 'Host: localhost\r\n'
@@ -168,7 +169,7 @@ describe('a stop that something holds up', { concurrency: 4 }, () => {
 
   test('uploads whose clients are gone are published or removed before the end, also on a slow disk', async (t) => {
     if (!needs(t, 'strace', 'strace')) return
-    const slowly = ['strace', '-DD', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
+    const slowly = ['strace', '-DD', '-f', ONLY_TRACED, '-qq', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:delay_exit=150000']
     const server = await startServer(t, { env: PATIENT, through: slowly })
     const authToken = await askToken(server)
     const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.open(server.port)))

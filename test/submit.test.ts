@@ -5,7 +5,7 @@ import { request as openRequest } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ADMIN_TOKEN, askToken, filesOf, listFiles, listUploads, readReceipts, request } from './harness.ts'
-import { startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { commonServer, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import type { Running } from './harness.ts'
 import {
   assertAccepted, assertRefused, BOUNDARY, filePart, formatMultipart, FORMATS, MULTIPART, nothingIsLeft, post, readStored, textPart,
@@ -13,12 +13,16 @@ import {
 
 const NAME = /^\d{8}T\d{6}\.\d{6}Z-(.+)$/
 const UNKNOWN_TOKEN = `study-${'0'.repeat(32)}`
+// For tests that look at what they sent, or at a project of their own.
+const common = commonServer()
+const nameOf = (mediaType: string) => mediaType.replace(/\W/g, '-')
 const sha256Of = (content: string | Buffer) => createHash('sha256').update(content).digest('hex')
 
 for (const { mediaType, contentType, format } of FORMATS) {
-  test(`${mediaType} is accepted, and gives the same files and the same receipt as the other media types`, async (t) => {
-    const server = await startServer(t)
-    const authToken = await askToken(server, { participant_id: 'P7' })
+  test(`${mediaType} is accepted, and gives the same files and the same receipt as the other media types`, async () => {
+    const server = await common()
+    const project = `one-${nameOf(mediaType)}`
+    const authToken = await askToken(server, { project, participant_id: 'P7' })
     const answers = '{"b":1.0,\r\n "10":"é","1":[ 12345678901234567890 ]}'
     const fields = [['responses', answers], ['auth_token', authToken], ['expires', '20300101T000000Z'], ['note', 'a & b=c+d "é"']] as const
 
@@ -30,14 +34,14 @@ for (const { mediaType, contentType, format } of FORMATS) {
       { ...file, stored_as: NAME.exec(file?.stored_as ?? '')?.[1] },
       { name: 'messages.json', stored_as: 'messages.json', bytes: Buffer.byteLength(answers), sha256: sha256Of(answers) },
     )
-    assert.equal((await readStored(server, file)).toString(), answers)
+    assert.equal((await readStored(server, file, project)).toString(), answers)
     const receivedAt = String(answer.json['received_at'])
     assert.equal(file?.stored_as, `${receivedAt.replace(/[-:]/g, '')}-messages.json`)
-    assert.deepEqual(await readReceipts(server.basedir, 'study'), [
+    assert.deepEqual(await readReceipts(server.basedir, project), [
       {
         id: answer.json['id'],
         received_at: receivedAt,
-        project: 'study',
+        project,
         token_sha256: sha256Of(authToken),
         participant: 'P7',
         fields: [{ name: 'expires', value: '20300101T000000Z' }, { name: 'note', value: 'a & b=c+d "é"' }],
@@ -80,7 +84,7 @@ test('an answer names the submission, its moment, its project and its files in t
 })
 
 test('a form is accepted with its parts in any order', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const authToken = await askToken(server)
   const parts = {
     file: filePart('file', 'voice.wav', 'RIFF'),
@@ -105,7 +109,7 @@ function permutations<Item>(items: readonly Item[]): Item[][] {
 }
 
 test('an auth token', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const [good, another] = [await askToken(server), await askToken(server)]
   const expired = `study-${'e'.repeat(32)}`
   await writeGrant(server, expired, Date.now() - 1000)
@@ -164,7 +168,8 @@ test('an auth token', async (t) => {
 })
 
 test('an auth token in a JSON body', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const good = await askToken(server)
   const unknown = { status: 403, code: 'unauthorized_token' }
   const missing = { status: 403, code: 'unauthorized' }
@@ -187,7 +192,7 @@ test('an auth token in a JSON body', async (t) => {
     await t.test(name, async () => {
       const headers = { 'content-type': 'application/json', ...(authorization === undefined ? {} : { authorization }) }
       assertRefused(await post(server, body, { headers }), expected)
-      await nothingIsLeft(server)
+      await nothingIsLeft(server, before)
     })
   }
   await t.test('is read with its escapes', async () => {
@@ -282,7 +287,7 @@ function assertChain(lines: readonly string[]): void {
 }
 
 test('files of one submission', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const authToken = await askToken(server)
   const cases = [
     {
@@ -389,40 +394,42 @@ test('200 submissions at the same instant are kept, each under its own name', as
 })
 
 for (const { mediaType, contentType, format } of FORMATS) {
-  test(`other fields are kept in the receipt, in their order and under any name, in ${mediaType}`, async (t) => {
-    const server = await startServer(t)
+  test(`other fields are kept in the receipt, in their order and under any name, in ${mediaType}`, async () => {
+    const server = await common()
+    const project = `fields-${nameOf(mediaType)}`
     const fields = [
       ['10', 'ten'], ['1', 'one'], ['__proto__', 'p'], ['constructor', 'c'], ['toString', 's'], ['a[b]', 'brackets'], ['a.b', ''],
       ['note', 'line\r\nend'], ['note', 'a second one'], ['', 'no name'], ['é 漢', '\ufeff \u0000 \u2028 😀'],
     ] as const
-    const body = format([...fields, ['auth_token', await askToken(server)]])
+    const body = format([...fields, ['auth_token', await askToken(server, { project })]])
     assert.deepEqual(assertAccepted(await post(server, body, { headers: { 'content-type': contentType } })), [])
-    const [receipt] = await readReceipts(server.basedir, 'study')
+    const [receipt] = await readReceipts(server.basedir, project)
     assert.deepEqual(receipt?.['fields'], fields.map(([name, value]) => ({ name, value })))
     assert.equal((await request(`${server.url}/`)).text, '{"hello":"world"}')
   })
 
-  test(`a text field of more than 64 KB is kept as a file, in ${mediaType}`, async (t) => {
-    const server = await startServer(t)
+  test(`a text field of more than 64 KB is kept as a file, in ${mediaType}`, async () => {
+    const server = await common()
+    const project = `long-${nameOf(mediaType)}`
     const [long, short] = ['é'.repeat(100_000), 'a'.repeat(64 * 1024 - 2)]
-    const body = format([['long', long], ['short', short], ['auth_token', await askToken(server)]])
+    const body = format([['long', long], ['short', short], ['auth_token', await askToken(server, { project })]])
     const answer = await post(server, body, { headers: { 'content-type': contentType } })
     const [file, ...others] = assertAccepted(answer)
     assert.deepEqual(others, [])
     const isJson = mediaType === 'application/json'
     assert.equal(file?.name, isJson ? 'long.json' : 'long.txt')
-    assert.equal((await readStored(server, file)).toString(), isJson ? JSON.stringify(long) : long)
-    const [receipt] = await readReceipts(server.basedir, 'study')
+    assert.equal((await readStored(server, file, project)).toString(), isJson ? JSON.stringify(long) : long)
+    const [receipt] = await readReceipts(server.basedir, project)
     assert.deepEqual(receipt?.['fields'], [{ name: 'short', value: short }])
   })
 }
 
-test('members of a JSON body are kept as they are spelled, strings as their text', async (t) => {
-  const server = await startServer(t)
-  const authToken = await askToken(server)
+test('members of a JSON body are kept as they are spelled, strings as their text', async () => {
+  const server = await common()
+  const authToken = await askToken(server, { project: 'members' })
   const body = `{"a":12345678901234567890,"b":1.0,"c":"\\u00e9\\n\\ud800","d":{"2":1, "1":[ ]},"e":null,"f":true,"auth_token":"${authToken}"}`
   assertAccepted(await post(server, body, { headers: { 'content-type': 'application/json' } }))
-  const [receipt] = await readReceipts(server.basedir, 'study')
+  const [receipt] = await readReceipts(server.basedir, 'members')
   assert.deepEqual(receipt?.['fields'], [
     { name: 'a', value: '12345678901234567890' },
     { name: 'b', value: '1.0' },
@@ -434,7 +441,8 @@ test('members of a JSON body are kept as they are spelled, strings as their text
 })
 
 test('a content type', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const unsupported = { status: 415, code: 'unsupported_media_type' }
   const encoded = { status: 415, code: 'unsupported_content_encoding' }
@@ -461,20 +469,21 @@ test('a content type', async (t) => {
     const answer = await request(`${server.url}/submit`, { method: 'POST', body: new Uint8Array(3) })
     assertRefused(answer, unsupported)
   })
-  await nothingIsLeft(server)
+  await nothingIsLeft(server, before)
 })
 
-test('a client that sends its whole body before it reads still receives its refusal', async (t) => {
-  const server = await startServer(t)
+test('a client that sends its whole body before it reads still receives its refusal', async () => {
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const body = formatMultipart([textPart('auth_token', UNKNOWN_TOKEN), filePart('file', 'voice.wav', Buffer.alloc(5_000_000))])
   assertRefused(await post(server, body), { status: 403, code: 'unauthorized_token' })
   assertRefused(await post(server, body, { query: `?auth_token=${UNKNOWN_TOKEN}` }), { status: 403, code: 'unauthorized_token' })
   assertRefused(await post(server, body, { headers: { 'content-type': 'text/plain' } }), { status: 415, code: 'unsupported_media_type' })
-  await nothingIsLeft(server)
+  await nothingIsLeft(server, before)
 })
 
 test('stored bytes are the bytes that were sent', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   const authToken = await askToken(server)
   const delimiter = `\r\n--${BOUNDARY}`
   const everyByte = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import {
   ADMIN_TOKEN,
   askToken,
+  commonServer,
   listData,
   listFiles,
   listUploads,
@@ -19,7 +20,10 @@ import {
   until,
   type Running,
 } from './harness.ts'
+import { ONLY_TRACED } from './trace.ts'
 
+// For tests that look at what they asked for, or at a project of their own.
+const common = commonServer()
 const DAY_MS = 24 * 3600 * 1000
 
 /** Says what a submission with this auth token is answered. */
@@ -42,7 +46,7 @@ const answered = [
   { name: 'parameters that it does not know', query: '&x=1&x=2&y', project: 'unknown', minutes: 90 },
 ]
 test('`GET /token` gives a token and when it expires', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   for (const path of ['/token', '/token/', '//token', '/token//', '/%74oken']) {
     for (const { name, query, project, minutes } of path === '/token' ? answered : answered.slice(0, 1)) {
       await t.test(`at ${path} with ${name}`, async () => {
@@ -120,8 +124,8 @@ test('wrong admin tokens lock nobody out', async (t) => {
   assert.match(await askToken(server), /^study-/)
 })
 
-test('`HEAD /token` is answered as GET is, without a body', async (t) => {
-  const server = await startServer(t)
+test('`HEAD /token` is answered as GET is, without a body', async () => {
+  const server = await common()
   const head = await request(`${server.url}/token?token=${ADMIN_TOKEN}`, { method: 'HEAD' })
   const get = await request(`${server.url}/token?token=${ADMIN_TOKEN}`)
   assert.deepEqual([head.status, head.text], [200, ''])
@@ -129,10 +133,10 @@ test('`HEAD /token` is answered as GET is, without a body', async (t) => {
   assert.equal((await request(`${server.url}/token`, { method: 'HEAD' })).status, 403)
 })
 
-test('a participant_id stands in the receipt as it was meant', async (t) => {
-  const server = await startServer(t)
-  assert.equal(await statusOf(server, await askToken(server, { participant_id: 'Zoë +1' })), '200 accepted')
-  assert.equal((await readReceipts(server.basedir, 'study'))[0]?.['participant'], 'Zoë +1')
+test('a participant_id stands in the receipt as it was meant', async () => {
+  const server = await common()
+  assert.equal(await statusOf(server, await askToken(server, { project: 'zoe', participant_id: 'Zoë +1' })), '200 accepted')
+  assert.equal((await readReceipts(server.basedir, 'zoe'))[0]?.['participant'], 'Zoë +1')
 })
 
 test('the auth token is on disk as its SHA-256 only', async (t) => {
@@ -161,8 +165,8 @@ test('a token is good after a restart, for the same project only', async (t) => 
   assert.deepEqual(await readdir(join(second.basedir, 'uploads', 'responses')), ['my-study'])
 })
 
-test('a project and one whose name begins with it share nothing', async (t) => {
-  const server = await startServer(t)
+test('a project and one whose name begins with it share nothing', async () => {
+  const server = await common()
   const [short, long] = [await askToken(server, { project: 'my' }), await askToken(server, { project: 'my-study' })]
   assert.equal(await statusOf(server, short), '200 accepted')
   assert.equal(await statusOf(server, long), '200 accepted')
@@ -172,10 +176,10 @@ test('a project and one whose name begins with it share nothing', async (t) => {
   }
 })
 
-test('a project called __proto__ is a directory of that very name', async (t) => {
-  const server = await startServer(t)
+test('a project called __proto__ is a directory of that very name', async () => {
+  const server = await common()
   assert.equal(await statusOf(server, await askToken(server, { project: '__proto__' })), '200 accepted')
-  assert.deepEqual(await readdir(join(server.basedir, 'uploads', 'responses')), ['__proto__'])
+  assert.ok((await readdir(join(server.basedir, 'uploads', 'responses'))).includes('__proto__'))
 })
 
 test('a token is good after a SIGKILL right after its answer', async (t) => {
@@ -194,7 +198,7 @@ test('a token is good after a SIGKILL right after its answer', async (t) => {
 test('a token is synced, and its name too, before its answer', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const trace = join(await temporaryDirectory(t), 'trace')
-  const server = await startServer(t, { through: ['strace', '-f', '-y', '-s', '200', '-e', 'trace=fsync,write,writev', '-o', trace] })
+  const server = await startServer(t, { through: ['strace', '-f', ONLY_TRACED, '-y', '-s', '200', '-e', 'trace=fsync,write,writev', '-o', trace] })
   const authToken = await askToken(server)
   const record = `${createHash('sha256').update(authToken).digest('hex')}.json`
   let calls: string[] = []
@@ -220,7 +224,8 @@ test('a token is good at every process that shares the base directory, also afte
 })
 
 test('an auth token is refused, and nothing is kept,', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
+  const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   await askToken(server, { project: 'other' })
   const secret = authToken.slice(-32)
@@ -265,7 +270,7 @@ test('an auth token is refused, and nothing is kept,', async (t) => {
     const [record = ''] = await readdir(join(server.basedir, 'tokens'))
     assert.equal(await statusOf(server, record), '403 Unauthorized token')
   })
-  await until('nothing is left', async () => (await listUploads(server.basedir)).length === 0)
+  await until('nothing is left', async () => (await listUploads(server.basedir)).length === before.length)
 })
 
 /** Writes the record of a token as the server does. */
@@ -303,10 +308,11 @@ test('a token is answered as its record says:', async (t) => {
   assert.deepEqual((await readdir(join(basedir, 'tokens'))).toSorted(), kept)
 })
 
-test('the records of tokens hold a project, a participant and two dates', async (t) => {
-  const server = await startServer(t)
+test('the records of tokens hold a project, a participant and two dates', async () => {
+  const server = await common()
+  const before = await readdir(join(server.basedir, 'tokens'))
   await askToken(server, { participant_id: 'p1', expiry_minutes: '10' })
-  const [name = ''] = await readdir(join(server.basedir, 'tokens'))
+  const [name = ''] = (await readdir(join(server.basedir, 'tokens'))).filter((each) => !before.includes(each))
   const record = JSON.parse(await readFile(join(server.basedir, 'tokens', name), 'utf8')) as Record<string, string>
   assert.deepEqual(Object.keys(record).toSorted(), ['expires_at', 'issued_at', 'participant', 'project'])
   assert.deepEqual([record['project'], record['participant']], ['study', 'p1'])
@@ -341,7 +347,7 @@ const targets = [
   { name: 'a target in absolute form without a path', method: 'GET', target: 'http://study.example.org?x=1', status: 200, code: undefined },
 ]
 test('a target is answered:', async (t) => {
-  const server = await startServer(t)
+  const server = await common()
   for (const { name, method, target, status, code, allow } of targets) {
     await t.test(`${name} with ${status}`, async () => {
       const raw = await sendRaw(server.port, `${method} ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)

@@ -4,8 +4,10 @@ import { createHash } from 'node:crypto'
 import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { askToken, listFiles, listUploads, needs, PROGRAM, readReceipts, request, runProgram, sleep, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
+import { ONLY_TRACED } from './trace.ts'
 import { formBody, submitHead, Wire } from './wire.ts'
 
 const DAY_MS = 24 * 3600 * 1000
@@ -19,8 +21,8 @@ async function makeBasedir(t: TestContext): Promise<string> {
   return basedir
 }
 
-function issue(basedir: string, ...args: readonly string[]): string {
-  const { status, stdout, stderr } = runProgram(['token', `--basedir=${basedir}`, ...args])
+async function issue(basedir: string, ...args: readonly string[]): Promise<string> {
+  const { status, stdout, stderr } = await runCommand(['token', `--basedir=${basedir}`, ...args])
   assert.deepEqual([status, stderr], [0, ''])
   return stdout.split('\n')[0] ?? ''
 }
@@ -35,8 +37,8 @@ interface Listed {
   readonly expired: boolean
 }
 
-function list(basedir: string, ...args: readonly string[]): readonly Listed[] {
-  const { status, stdout, stderr } = runProgram(['tokens', 'list', '--json', `--basedir=${basedir}`, ...args])
+async function list(basedir: string, ...args: readonly string[]): Promise<readonly Listed[]> {
+  const { status, stdout, stderr } = await runCommand(['tokens', 'list', '--json', `--basedir=${basedir}`, ...args])
   assert.deepEqual([status, stderr], [0, ''])
   return (JSON.parse(stdout) as { tokens: Listed[] }).tokens
 }
@@ -67,14 +69,14 @@ test('`token` issues a token that a running server takes, with its participant, 
 
 test('`token` without --minutes gives 90 minutes, as the server does', async (t) => {
   const basedir = await makeBasedir(t)
-  issue(basedir, '--project=study')
-  const [listed] = list(basedir)
+  await issue(basedir, '--project=study')
+  const [listed] = await list(basedir)
   assert.equal(Date.parse(listed?.expires_at ?? '') - Date.parse(listed?.issued_at ?? ''), 90 * 60_000)
 })
 
 test('`token` stores no token, only its SHA-256, for its owner only', async (t) => {
   const basedir = await makeBasedir(t)
-  const authToken = issue(basedir, '--project=study')
+  const authToken = await issue(basedir, '--project=study')
   assert.deepEqual(await readdir(join(basedir, 'tokens')), [`${digitsOf(authToken)}.json`])
   const path = join(basedir, 'tokens', `${digitsOf(authToken)}.json`)
   assert.ok(!(await readFile(path, 'utf8')).includes(authToken), 'the token is in the file')
@@ -95,7 +97,7 @@ test('a token that root issues belongs to the user of the tokens directory, whos
   const basedir = await temporaryDirectory(t)
   await chown(basedir, OTHER_USER, OTHER_USER)
   const server = await startServer(t, { basedir, through })
-  const authToken = issue(basedir, '--project=study')
+  const authToken = await issue(basedir, '--project=study')
   const { uid, gid, mode } = await stat(join(basedir, 'tokens', `${digitsOf(authToken)}.json`))
   assert.deepEqual([uid, gid, mode & 0o7777], [OTHER_USER, OTHER_USER, 0o600])
   assert.equal(await submit(server, authToken), '200 accepted')
@@ -127,21 +129,21 @@ const wishes = [['--project=a'], ['--project=a', '--participant=p-1'], ['--proje
 for (const { name, args, expected } of selections) {
   test(`\`tokens list\` and \`tokens revoke\` mean ${name}`, async (t) => {
     const basedir = await makeBasedir(t)
-    for (const wish of wishes) issue(basedir, ...wish)
+    for (const wish of wishes) await issue(basedir, ...wish)
     const shown = ({ project, participant }: { project: string; participant: string | null }) => `${project}/${participant ?? '-'}`
-    assert.deepEqual(list(basedir, ...args).map(shown).toSorted(), expected)
+    assert.deepEqual((await list(basedir, ...args)).map(shown).toSorted(), expected)
     if (args.length === 0) return
-    const { status, stdout } = runProgram(['tokens', 'revoke', '--json', `--basedir=${basedir}`, ...args])
+    const { status, stdout } = await runCommand(['tokens', 'revoke', '--json', `--basedir=${basedir}`, ...args])
     const revoked = expected.length === 0 ? [] : (JSON.parse(stdout) as { revoked: Listed[] }).revoked
     assert.deepEqual([status, revoked.map(shown).toSorted()], [expected.length === 0 ? 1 : 0, expected])
     const left = selections[0]?.expected.filter((each) => !expected.includes(each))
-    assert.deepEqual(list(basedir).map(shown).toSorted(), left)
+    assert.deepEqual((await list(basedir)).map(shown).toSorted(), left)
   })
 }
 
 test('`tokens list` shows a person the digits of the logs, project, participant, times and whether it is good', async (t) => {
   const basedir = await makeBasedir(t)
-  const authToken = issue(basedir, '--project=study', '--participant=\u202ep-1')
+  const authToken = await issue(basedir, '--project=study', '--participant=\u202ep-1')
   await writeRecord(basedir, 'ab'.repeat(32), { expires_at: new Date(Date.now() - 1000).toISOString() })
   const { status, stdout } = runProgram(['tokens', 'list', `--basedir=${basedir}`])
   assert.equal(status, 0)
@@ -158,9 +160,9 @@ test('what lies beside the tokens is passed over and left', async (t) => {
   await writeFile(join(basedir, 'tokens', 'notes.txt'), 'x')
   await writeFile(join(basedir, 'tokens', `${'cd'.repeat(32)}.json`), '{"project":')
   await mkdir(join(basedir, 'tokens', `${'ef'.repeat(32)}.json`))
-  issue(basedir, '--project=study')
-  assert.equal(list(basedir).length, 1)
-  assert.equal(runProgram(['tokens', 'revoke', '--project=study', `--basedir=${basedir}`]).status, 0)
+  await issue(basedir, '--project=study')
+  assert.equal((await list(basedir)).length, 1)
+  assert.equal((await runCommand(['tokens', 'revoke', '--project=study', `--basedir=${basedir}`])).status, 0)
   assert.equal((await readdir(join(basedir, 'tokens'))).length, 3)
 })
 
@@ -189,7 +191,7 @@ test('an upload whose token was revoked after it was checked is refused at its e
   const wire = await Wire.open(server.port)
   await wire.write(submitHead(`Content-Length: ${body.length}`, `Authorization: Bearer ${authToken}`, 'Expect: 100-continue'))
   assert.equal((await wire.answers(1))[0]?.status, 100) // it comes when the token has been checked
-  assert.equal(runProgram(['tokens', 'revoke', '--project=study', `--basedir=${server.basedir}`]).status, 0)
+  assert.equal((await runCommand(['tokens', 'revoke', '--project=study', `--basedir=${server.basedir}`])).status, 0)
   await sleep(1100) // so long a server trusts a token that it has read
   await wire.write(body)
   const refusal = (await wire.answers(2))[1]
@@ -200,7 +202,7 @@ test('an upload whose token was revoked after it was checked is refused at its e
 test('that a token is gone is durable before `tokens revoke` says so', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const basedir = await makeBasedir(t)
-  issue(basedir, '--project=study')
+  await issue(basedir, '--project=study')
   const calls = await trace(t, ['tokens', 'revoke', '--project=study', `--basedir=${basedir}`])
   assert.deepEqual(calls.slice(0, 3), ['unlink TOKEN', 'fsync tokens', 'write'])
 })
@@ -208,7 +210,7 @@ test('that a token is gone is durable before `tokens revoke` says so', async (t)
 /** Runs a command and gives its system calls on tokens and on standard output, in their order. */
 async function trace(t: TestContext, args: readonly string[]): Promise<string[]> {
   const path = join(await temporaryDirectory(t), 'trace')
-  const strace = ['-f', '-y', '-e', 'trace=unlink,fsync,write', '-o', path, process.execPath, PROGRAM, ...args]
+  const strace = ['-f', ONLY_TRACED, '-y', '-e', 'trace=unlink,fsync,write', '-o', path, process.execPath, PROGRAM, ...args]
   const { status, stderr } = spawnSync('strace', strace, { encoding: 'utf8' })
   assert.deepEqual([status, stderr], [0, ''])
   const pattern = /(unlink)\("[^"]*\/tokens\/[0-9a-f]{64}\.json"|(fsync)\(\d+<[^>]*\/tokens(\/[0-9a-f]{64}\.json)?>|(write)\(1</g
@@ -223,13 +225,13 @@ test('digits that several tokens share are refused with the choices, more digits
   const [one, other] = [`0123abcd${'1'.repeat(56)}`, `0123abcd${'2'.repeat(56)}`]
   await writeRecord(basedir, one, { participant: 'p-1' })
   await writeRecord(basedir, other, { participant: 'p-2' })
-  const refused = runProgram(['tokens', 'revoke', '0123ABCD', `--basedir=${basedir}`])
+  const refused = await runCommand(['tokens', 'revoke', '0123ABCD', `--basedir=${basedir}`])
   assert.equal(refused.status, 1)
   assert.match(refused.stdout, /^0123abcd stands for 2 tokens: nothing was revoked\. /)
   assert.match(refused.stdout, /^0123abcd11111111 +study +p-1 /m)
   assert.match(refused.stdout, /^0123abcd22222222 +study +p-2 /m)
   assert.equal((await listFiles(join(basedir, 'tokens'))).length, 2)
-  assert.equal(runProgram(['tokens', 'revoke', '0123abcd2', `--basedir=${basedir}`]).status, 0)
+  assert.equal((await runCommand(['tokens', 'revoke', '0123abcd2', `--basedir=${basedir}`])).status, 0)
   assert.deepEqual(await listFiles(join(basedir, 'tokens')), [`${one}.json`])
 })
 
@@ -251,7 +253,7 @@ const usages = [
 ]
 for (const { name, args, says } of usages) {
   test(`${name} ends with 2 and a line that says so`, async (t) => {
-    const { status, stdout, stderr } = runProgram(args, {}, await makeBasedir(t))
+    const { status, stdout, stderr } = await runCommand(args, { REPROSCHEMA_BACKEND_BASEDIR: await makeBasedir(t) })
     assert.deepEqual([status, stdout], [2, ''])
     assert.match(stderr, says)
   })
@@ -267,7 +269,7 @@ test('`token` writes through no link', async (t) => {
 test('a token from the server and one from the machine are listed alike', async (t) => {
   const server = await startServer(t)
   const fromServer = await askToken(server)
-  const fromMachine = issue(server.basedir, '--project=study')
-  assert.deepEqual(list(server.basedir).map((each) => each.token_sha256).toSorted(), [fromServer, fromMachine].map(digitsOf).toSorted())
+  const fromMachine = await issue(server.basedir, '--project=study')
+  assert.deepEqual((await list(server.basedir)).map((each) => each.token_sha256).toSorted(), [fromServer, fromMachine].map(digitsOf).toSorted())
   assert.equal((await request(`${server.url}/`)).status, 200)
 })

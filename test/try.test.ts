@@ -1,36 +1,21 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { ADMIN_TOKEN, freePort, listUploads, PROGRAM, readReceipts, runProgram, startServer, until } from './harness.ts'
+import { runCommand } from './commanded.ts'
+import { ADMIN_TOKEN, freePort, listUploads, readReceipts, runAside, startServer, until } from './harness.ts'
 
-interface Ended {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
+const attempt = (...args: readonly string[]) => runCommand(['try', ...args])
 
 // Not `runProgram`: the fake server below lives in this process and must go on meanwhile.
-async function attempt(...args: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [PROGRAM, 'try', ...args], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
-  const [stdout, stderr] = [textOf(child.stdout), textOf(child.stderr)]
-  const status = await new Promise<number | null>((done) => child.once('exit', (code) => done(code)))
-  return { status, stdout: await stdout, stderr: await stderr }
-}
-
-async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk)
-  return Buffer.concat(chunks).toString()
-}
+const attemptAside = (...args: readonly string[]) => runAside(['try', ...args])
 
 for (const end of ['', '/', '//']) {
   test(`\`try\` ends with 0 where everything arrived, at an address that ends in ${JSON.stringify(end)}`, async (t) => {
     const server = await startServer(t)
-    const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', `${server.url}${end}`)
+    const { status, stdout, stderr } = await attemptAside('--token', ADMIN_TOKEN, '--url', `${server.url}${end}`)
     assert.deepEqual([status, stderr], [0, ''], stdout)
     assert.equal(stdout.match(/: SHA-256 matches$/gm)?.length, 3)
     assert.match(stdout, /^ok: /m)
@@ -54,8 +39,8 @@ const usages = [
   { name: 'a word too many', args: ['--token=x', 'more'], says: /more.*--help lists what there is\.\n$/ },
 ]
 for (const { name, args, says } of usages) {
-  test(`\`try\` with ${name} ends with 2 and a line that says so`, () => {
-    const { status, stdout, stderr } = runProgram(['try', ...args])
+  test(`\`try\` with ${name} ends with 2 and a line that says so`, async () => {
+    const { status, stdout, stderr } = await attempt(...args)
     assert.deepEqual([status, stdout], [2, ''])
     assert.match(stderr, says)
     assert.doesNotMatch(stderr, /\n {4}at /)
@@ -138,7 +123,7 @@ for (const { name, status, token = granted, submit, says } of fakes) {
 
 test('`try` ends with 1 at a server that hangs up', async (t) => {
   const url = await fakeServer(t, async (request) => void request.socket.destroy())
-  const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', url)
+  const { status, stdout, stderr } = await attemptAside('--token', ADMIN_TOKEN, '--url', url)
   assert.deepEqual([status, stderr], [1, ''])
   assert.match(stdout, /^FAILED: no answer from .+\n$/)
 })

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { SETTINGS } from '../lib/settings/settings.ts'
 import { startActivated } from './activated.ts'
-import { askToken, needs, request, submitForm, temporaryDirectory, until } from './harness.ts'
+import { askToken, needs, request, ROOT, submitForm, temporaryDirectory, until } from './harness.ts'
 
-const DEPLOY = resolve(import.meta.dirname, '..', 'deploy')
+const DEPLOY = join(ROOT, 'deploy')
 const UNIT = readFileSync(join(DEPLOY, 'reproschema-backend.service'), 'utf8')
 const SOCKET = readFileSync(join(DEPLOY, 'reproschema-backend.socket'), 'utf8')
 const variants = [

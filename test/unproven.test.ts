@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict'
-import { chmod, chown, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { consoleOf, startFleet } from './fleet.ts'
 import { ADMIN_TOKEN, askToken, request, runProgram, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { OTHER_USER } from './other-user.ts'
-import { mistype, newList, proveLists, textOf, writeOwn } from './recipients.ts'
+import { makeBasedir, mistype, newList, proveLists, textOf, writeOwn } from './recipients.ts'
 
 const PAGE = 'https://study.example.org'
 const CALLBACK = 'https://ui.example.org/#/?url=x'
 const [list, otherList, own] = [newList(2), newList(), newList()]
 const NOT_PROVEN = /nobody has shown yet that they hold a key of the server's recipients: see keys challenge/
-const env = { REPROSCHEMA_BACKEND_RECIPIENTS: textOf(list) }
+const env: Readonly<Record<string, string>> = { REPROSCHEMA_BACKEND_RECIPIENTS: textOf(list) }
+const none: Readonly<Record<string, string>> = {}
 
 async function codeOf(server: { url: string }, project: string): Promise<string> {
   const { status, json } = await request(`${server.url}/token?token=${ADMIN_TOKEN}&project=${project}`)
@@ -99,25 +101,24 @@ const commands = [
 ]
 for (const { name, args } of commands) {
   test(`${name} issues none before somebody has shown a key, and knows the recipients that the server began with`, async (t) => {
-    const server = await startServer(t, { env })
-    await server.stop()
-    const run = (...more: readonly string[]) => runProgram([...args, `--basedir=${server.basedir}`, ...more])
-    const refused = run()
+    const basedir = await makeBasedir(t, textOf(list))
+    const run = (...more: readonly string[]) => runCommand([...args, `--basedir=${basedir}`, ...more])
+    const refused = runProgram([...args, `--basedir=${basedir}`])
     assert.deepEqual([refused.status, refused.stdout], [2, ''])
     assert.match(refused.stderr, /^No token is issued: nobody has shown yet that they hold a key of the server's recipients: see keys challenge\.\n$/)
-    assert.deepEqual(await readdir(join(server.basedir, 'tokens')), [])
-    await proveLists(server.basedir, [list])
-    assert.equal(run().status, 0)
-    assert.equal(run(`--recipients=${textOf(otherList)}`).status, 2)
-    assert.match(run('--recipients=age1').stderr, /^--recipients=\(its value is not shown\) is not allowed: /)
-    await writeOwn(server.basedir, 'study', mistype(textOf(own)))
-    assert.match(run().stderr, /^No token is issued: \S+\/recipients cannot be used: the recipient /)
+    assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
+    await proveLists(basedir, [list])
+    assert.equal((await run()).status, 0)
+    assert.equal((await run(`--recipients=${textOf(otherList)}`)).status, 2)
+    assert.match((await run('--recipients=age1')).stderr, /^--recipients=\(its value is not shown\) is not allowed: /)
+    await writeOwn(basedir, 'study', mistype(textOf(own)))
+    assert.match((await run()).stderr, /^No token is issued: \S+\/recipients cannot be used: the recipient /)
   })
 }
 
 test('`try` says what to do where nobody has shown a key', async (t) => {
   const server = await startServer(t, { env })
-  const { status, stdout } = runProgram(['try', '--token', ADMIN_TOKEN, '--url', server.url])
+  const { status, stdout } = await runCommand(['try', '--token', ADMIN_TOKEN, '--url', server.url])
   assert.equal(status, 1)
   assert.match(stdout, /^FAILED: GET \/token: 503 .*\nNobody has shown yet that they hold a key of the recipients: run keys challenge /)
 })
@@ -142,34 +143,37 @@ test('the recipients that a server begins with are noted where they are others t
 })
 
 const examined = [
-  { name: 'nothing is encrypted', env: {}, says: /^ok {7}recipients: none: uploads are not encrypted$/m, status: 0 },
+  { name: 'nothing is encrypted', env: none, says: /^ok {7}recipients: none: uploads are not encrypted$/m, status: 0 },
   { name: 'nobody has shown a key', env, says: /^FAILED {3}recipients: no token is issued: nobody has shown yet .*\. Change: keys challenge$/m, status: 1 },
   { name: 'all is well', env, proven: true, says: /^ok {7}recipients: the server's are proven$/m, status: 0 },
   { name: 'the settings are others', env, proven: true, settings: {}, says: /^warning {2}recipients: the server began with others than these settings name\. Change: give doctor the settings/m, status: 0 },
-  { name: 'recipients were given up', env: {}, proven: true, says: /^warning {2}recipients: uploads are not encrypted any more: .*\. Change: set REPROSCHEMA_BACKEND_RECIPIENTS again, or move \S+\/keys\/proofs away$/m, status: 0 },
+  { name: 'recipients were given up', env: none, proven: true, says: /^warning {2}recipients: uploads are not encrypted any more: .*\. Change: set REPROSCHEMA_BACKEND_RECIPIENTS again, or move \S+\/keys\/proofs away$/m, status: 0 },
   { name: 'a setting is mistyped', env, proven: true, settings: { REPROSCHEMA_BACKEND_RECIPIENTS: mistype(textOf(own)).trim() }, says: /^FAILED {3}configuration: REPROSCHEMA_BACKEND_RECIPIENTS=\(its value is not shown\) is not allowed: .*checksum/m, status: 1 },
   { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or keys challenge study$/m, status: 1 },
   { name: 'nobody has shown a key of a project\'s list', env, proven: true, own: textOf(own), says: /^FAILED {3}recipients of study: no token is issued: nobody has shown/m, status: 1 },
   { name: 'a project\'s list is well', env, proven: true, own: textOf(list), says: /^ok {7}recipients of study: they are proven$/m, status: 0 },
 ]
-for (const { name, env: begun, settings = begun, proven = false, own: text, says, status } of examined) {
-  test(`\`doctor\` tells where ${name}`, async (t) => {
-    const basedir = await temporaryDirectory(t)
-    const server = await startServer(t, { basedir, env: begun })
-    if (proven) await proveLists(basedir, [list])
-    if (text !== undefined) await writeOwn(basedir, 'study', text)
-    const { status: exit, stdout } = runProgram(['doctor', `--basedir=${basedir}`], settings)
-    assert.match(stdout, says)
-    assert.equal(exit, status, stdout)
-    await server.stop()
-  })
-}
+test('`doctor` tells of the recipients', async (t) => {
+  const servers = new Map([[none, await startServer(t)], [env, await startServer(t, { env })]])
+  for (const server of servers.values()) await server.stop()
+  for (const { name, env: begun, settings = begun, proven = false, own: text, says, status } of examined) {
+    await t.test(`where ${name}`, async (t) => {
+      const basedir = join(await temporaryDirectory(t), 'copy')
+      await cp(servers.get(begun)?.basedir ?? '', basedir, { recursive: true })
+      if (proven) await proveLists(basedir, [list])
+      if (text !== undefined) await writeOwn(basedir, 'study', text)
+      const { status: exit, stdout } = await runCommand(['doctor', `--basedir=${basedir}`], settings)
+      assert.match(stdout, says)
+      assert.equal(exit, status, stdout)
+    })
+  }
+})
 
 test('`doctor` tells of a list that the server may not read', async (t) => {
   if (process.getuid?.() !== 0) return t.skip('only root can give a file to another user')
-  const basedir = await temporaryDirectory(t)
-  const server = await startServer(t, { basedir, env })
+  const server = await startServer(t, { env })
   await server.stop()
+  const { basedir } = server
   await proveLists(basedir, [list])
   await writeOwn(basedir, 'study', textOf(list))
   await chown(basedir, OTHER_USER, OTHER_USER)

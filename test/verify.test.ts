@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { appendFile, cp, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { runCommand } from './commanded.ts'
 import { askToken, filesOf, listData, listFiles, runProgram, startServer, submitForm, temporaryDirectory, type StoredFile } from './harness.ts'
 
 const voice = randomBytes(300_000)
@@ -29,7 +30,7 @@ async function makeCopy(t: TestContext) {
 
 type Copy = Awaited<ReturnType<typeof makeCopy>>
 
-const verify = (basedir: string, ...args: string[]) => runProgram(['verify', '--basedir', basedir, ...args])
+const verify = (basedir: string, ...args: string[]) => runCommand(['verify', '--basedir', basedir, ...args])
 
 const cases: { name: string; damage: (copy: Copy) => Promise<void>; code: number; says: RegExp }[] = [
   { name: 'an untouched copy holds; a file that came again is not a file of its own', damage: async () => undefined, code: 0, says: /^study: 4 receipts, 3 files, 900\.0 kB read; nothing missing or changed\n(record of access: .*\n)?ok: / },
@@ -104,7 +105,7 @@ test('a base directory is verified', async (t) => {
       await cp(whole.basedir, basedir, { recursive: true })
       const inCopy = (path: string) => path.replace(whole.basedir, basedir)
       await damage({ ...whole, basedir, receipts: inCopy(whole.receipts), path: (index) => inCopy(whole.path(index)) })
-      const { status, stdout, stderr } = verify(basedir)
+      const { status, stdout, stderr } = await verify(basedir)
       assert.equal(status, code, stdout + stderr)
       assert.match(stdout, says)
       assert.equal(stderr, '')
@@ -112,7 +113,7 @@ test('a base directory is verified', async (t) => {
   }
   await t.test('the directory that the server is using can be verified, and nothing in it changes', async () => {
     const before = await listData(whole.server.basedir)
-    assert.equal(verify(whole.server.basedir, 'study').status, 0)
+    assert.equal((await verify(whole.server.basedir, 'study')).status, 0)
     assert.deepEqual(await listData(whole.server.basedir), before)
   })
   await t.test('the variable names the base directory as it does for the server', () => {
@@ -127,7 +128,7 @@ const mistakes = [
 ]
 for (const { name, args, says } of mistakes) {
   test(`${name} is a mistake`, async (t) => {
-    const { status, stderr } = verify(await temporaryDirectory(t), ...args)
+    const { status, stderr } = await verify(await temporaryDirectory(t), ...args)
     assert.equal(status, 2)
     assert.match(stderr, says)
   })
@@ -135,7 +136,7 @@ for (const { name, args, says } of mistakes) {
 
 test('a base directory that is not there is a mistake, and is not made', async (t) => {
   const basedir = join(await temporaryDirectory(t), 'none')
-  const { status, stderr } = verify(basedir)
+  const { status, stderr } = await verify(basedir)
   assert.equal(status, 2)
   assert.match(stderr, /There is no base directory/)
   assert.deepEqual(await listFiles(join(basedir, '..')), [])

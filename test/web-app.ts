@@ -80,10 +80,11 @@ export function activityUpload(sitting: Sitting, index: number, folder = randomU
 }
 
 /** The zip at the end of a session: every activity again. */
-export function finalZip(sitting: Sitting, options: { without?: readonly string[]; method?: ZipInput['method'] } = {}): Sent {
+export function finalZip(sitting: Sitting, options: Pick<ZipInput, 'method' | 'central'> & { without?: readonly string[] } = {}): Sent {
+  const { without = [], ...fields } = options
   const stem = `${randomUUID()}-${sitting.uid}`
-  const entries = entriesOf(stem, sitting.activities).filter((entry) => !options.without?.some((name) => entry.name.endsWith(name)))
-  return { name: `${stem}.zip`, content: writeZip(options.method === undefined ? entries : entries.map((entry) => ({ ...entry, method: options.method ?? 'stored' }))) }
+  const entries = entriesOf(stem, sitting.activities).filter((entry) => !without.some((name) => entry.name.endsWith(name)))
+  return { name: `${stem}.zip`, content: writeZip(entries.map((entry) => ({ ...entry, ...fields }))) }
 }
 
 /** Cuts an upload as the web app does: `.zip.000`, `.zip.001` … `.zip.0010`. */

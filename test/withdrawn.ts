@@ -1,34 +1,22 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { listFiles, PROGRAM, runProgram } from './harness.ts'
-
-/** How a program ended, and what it said. */
-export interface Ended {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
+import { runCommand } from './commanded.ts'
+import { listFiles, runAside, type Ended } from './harness.ts'
 
 /** Runs `withdraw` for a participant of the project `study`. */
-export function runWithdraw(basedir: string, participant: string, ...args: string[]): Ended {
-  return runProgram(['withdraw', 'study', '--basedir', basedir, '--participant', participant, ...args])
+export function runWithdraw(basedir: string, participant: string, ...args: string[]): Promise<Ended> {
+  return runCommand(['withdraw', 'study', '--basedir', basedir, '--participant', participant, ...args])
 }
 
-/** Runs `withdraw --yes` while the test goes on, through another program where one is given. */
-export function withdrawAside(basedir: string, participant: string, through: readonly string[] = []): Promise<Ended> {
-  const [command = '', ...rest] = [...through, process.execPath, PROGRAM, 'withdraw', 'study', '--basedir', basedir, '--participant', participant, '--yes']
-  const environment = { PATH: process.env['PATH'] ?? '', HOME: tmpdir(), UV_THREADPOOL_SIZE: '1' }
-  return new Promise((done) => {
-    const child = execFile(command, rest, { env: environment }, (_, stdout, stderr) => done({ status: child.exitCode, stdout, stderr }))
-  })
+/** Runs `withdraw --yes` through another program: one thread makes all its calls. */
+export function withdrawThrough(basedir: string, participant: string, through: readonly string[]): Promise<Ended> {
+  return runAside(['withdraw', 'study', '--basedir', basedir, '--participant', participant, '--yes'], { UV_THREADPOOL_SIZE: '1' }, through)
 }
 
 /** Runs `verify`. */
-export function runVerify(basedir: string): Ended {
-  return runProgram(['verify', 'study', '--basedir', basedir])
+export function runVerify(basedir: string): Promise<Ended> {
+  return runCommand(['verify', 'study', '--basedir', basedir])
 }
 
 /** Says which files below a base directory hold one of these texts, in their names or their content; logs name nobody, and count too. */

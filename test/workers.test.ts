@@ -24,6 +24,7 @@ import {
   until,
   type Running,
 } from './harness.ts'
+import { ONLY_TRACED } from './trace.ts'
 import { formBody, submitHead, Wire } from './wire.ts'
 
 const PREFIX = 'REPROSCHEMA_BACKEND_'
@@ -63,28 +64,31 @@ const tokens = [
   { name: 'from a file that an argument names', env: { [`${PREFIX}TOKEN`]: '' }, args: ['--token-file', 'FILE'] },
   { name: 'from a file that an argument names, in one word', env: { [`${PREFIX}TOKEN`]: '' }, args: ['--token-file=FILE'] },
 ]
-for (const { name, env, args } of tokens) {
-  test(`an admin token ${name} is in no worker's arguments or environment, and a worker that comes later has it`, async (t) => {
-    const file = join(await temporaryDirectory(t), 'token')
-    await writeFile(file, ADMIN_TOKEN)
-    const named = Object.fromEntries(Object.entries(env).map(([key, value]) => [key, value.replace('FILE', file)]))
-    const server = await startFleet(t, { env: named, args: args.map((arg) => arg.replace('FILE', file)) })
-    await until('it has said all', () => server.output().includes('Data goes to') && (name !== 'made at the start' || /^TOKEN=.*\n/m.test(server.output())))
-    const token = /^TOKEN=(.*)$/m.exec(server.output())?.[1] ?? ADMIN_TOKEN
-    const before = await workersOf(server)
-    for (const pid of before) {
-      const seen = `${await readFile(`/proc/${pid}/environ`, 'latin1')}${await readFile(`/proc/${pid}/cmdline`, 'latin1')}`
-      assert.ok(!seen.includes(token) && !seen.includes(file), seen)
-    }
-    await rm(file)
-    for (const [index, pid] of before.entries()) {
-      process.kill(pid, 'SIGKILL') // one after another: port 0 is the same one only while somebody has it
-      await until('it is replaced', async () => countOf(await consoleOf(server.basedir), /worker replaced/g) === index + 1)
-    }
-    assert.ok((await workersOf(server)).every((pid) => !before.includes(pid)), 'one is left')
-    assert.equal((await request(`${server.url}/token?token=${token}`)).status, 200)
-  })
-}
+test('no worker has the admin token in its arguments or environment, and one that comes later has it', { concurrency: tokens.length }, async (t) => {
+  const told = tokens.map(({ name, env, args }) =>
+    t.test(`a token ${name}`, async (t) => {
+      const file = join(await temporaryDirectory(t), 'token')
+      await writeFile(file, ADMIN_TOKEN)
+      const named = Object.fromEntries(Object.entries(env).map(([key, value]) => [key, value.replace('FILE', file)]))
+      const server = await startFleet(t, { env: named, args: args.map((arg) => arg.replace('FILE', file)) })
+      await until('it has said all', () => server.output().includes('Data goes to') && (name !== 'made at the start' || /^TOKEN=.*\n/m.test(server.output())))
+      const token = /^TOKEN=(.*)$/m.exec(server.output())?.[1] ?? ADMIN_TOKEN
+      const before = await workersOf(server)
+      for (const pid of before) {
+        const seen = `${await readFile(`/proc/${pid}/environ`, 'latin1')}${await readFile(`/proc/${pid}/cmdline`, 'latin1')}`
+        assert.ok(!seen.includes(token) && !seen.includes(file), seen)
+      }
+      await rm(file)
+      for (const [index, pid] of before.entries()) {
+        process.kill(pid, 'SIGKILL') // one after another: port 0 is the same one only while somebody has it
+        await until('it is replaced', async () => countOf(await consoleOf(server.basedir), /worker replaced/g) === index + 1)
+      }
+      assert.ok((await workersOf(server)).every((pid) => !before.includes(pid)), 'one is left')
+      assert.equal((await request(`${server.url}/token?token=${token}`)).status, 200)
+    }),
+  )
+  await Promise.all(told)
+})
 
 test('a worker that ends is replaced after a pause that grows, and the others go on', async (t) => {
   const server = await startFleet(t)
@@ -258,7 +262,7 @@ test('sockets of systemd with several processes are refused with a sentence', as
 test('one process loads no code for several', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const trace = join(await temporaryDirectory(t), 'trace')
-  const server = await startServer(t, { through: ['strace', '-f', '-e', 'trace=openat', '-o', trace] })
+  const server = await startServer(t, { through: ['strace', '-f', ONLY_TRACED, '-e', 'trace=openat', '-o', trace] })
   assert.equal(await server.stop(), 0)
   const opened = new Set([...(await readFile(trace, 'utf8')).matchAll(/\/dist\/lib\/(?:workers\/)?(\w+\.js)"/g)].map((match) => match[1]))
   assert.ok(opened.has('app.js'), [...opened].join(' '))
