@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { RecipientsError } from './lib/access/recipients-error.ts'
 import { startApp, type App } from './lib/app.ts'
 import type { Output } from './lib/commands/output.ts'
@@ -17,6 +17,7 @@ const EXIT_USAGE = 2
 const LISTENING = new Set<unknown>(['listen', 'bind', 'getaddrinfo']) // system calls of a server that begins to listen
 const NO_SOCKETS = 'Sockets of systemd and several processes cannot be used together: set REPROSCHEMA_BACKEND_WORKERS to 1, or leave the .socket unit out.'
 const SECRET_KEY = /AGE-SECRET-KEY-1[0-9A-Z]+/gi
+const POOL_THREADS = '16' // syncs at once: the disk makes several files durable in the time of one
 const SAME_REQUEST_MS = 1000 // Ctrl-C reaches us from the terminal, and once more from npm
 
 process.umask(0o077)
@@ -26,7 +27,7 @@ process.on('SIGXFSZ', () => undefined) // a file-size limit is then an error of 
 
 const sockets = takePassedSockets(process.env, process.pid) // of systemd
 
-await main(process.argv.slice(2))
+void main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
   const [command = 'serve', ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
@@ -56,6 +57,7 @@ async function run(command: string, args: readonly string[]): Promise<void> {
 }
 
 async function serve(args: readonly string[]): Promise<void> {
+  process.env['UV_THREADPOOL_SIZE'] ??= POOL_THREADS // read when the pool is first used
   const config = readConfig(args, process.env)
   if (config.workers > 1 && (await isWorker())) return work(config)
   if (config.workers > 1 && sockets.length > 0) throw new ConfigError([NO_SOCKETS])
@@ -195,7 +197,7 @@ function programName(): string {
 }
 
 function readVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8') // beside dist/, where this file runs
+  const text = readFileSync(join(__dirname, '..', 'package.json'), 'utf8') // beside dist/, where this file runs
   const { version } = JSON.parse(text) as { version: string }
   return version
 }

@@ -30,7 +30,6 @@ const TWO: readonly Entry[] = [
 const path = (call: Call) => call.paths.at(-1) ?? ''
 const syncOf = (name: RegExp) => (call: Call) => call.name === 'fsync' && name.test(path(call))
 const linkTo = (name: RegExp) => (call: Call) => call.name === 'link' && name.test(path(call))
-const creationOf = (name: RegExp) => (call: Call) => call.name === 'openat' && call.text.includes('O_EXCL') && name.test(path(call))
 const mkdirOf = (name: RegExp) => (call: Call) => call.name === 'mkdir' && name.test(path(call))
 
 // Each row makes one call fail, of a submission of two files that is the first of its project.
@@ -50,7 +49,6 @@ const submissionRows: { name: string; find: (call: Call) => boolean; error: stri
   { name: 'the first link', find: linkTo(/a\.wav$/), error: 'EROFS', status: 500 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'ENOSPC', status: 507 },
   { name: 'the second link', find: linkTo(/b\.wav$/), error: 'EDQUOT', status: 507 },
-  { name: 'the creation of the receipts file', find: creationOf(/\/receipts\/.*\.ndjson$/), error: 'EDQUOT', status: 507 },
   { name: 'the making of the project', find: mkdirOf(/\/responses\/study$/), error: 'ENOSPC', status: 507 },
   { name: 'the making of the receipts directory', find: mkdirOf(/\/receipts\/study$/), error: 'EROFS', status: 500 },
 ]
@@ -83,6 +81,7 @@ const openingRows: { name: string; number: number; error: string; status: number
   { name: 'the creation of the note', number: 4, error: 'EROFS', status: 500 },
   { name: 'the opening of the staging directory', number: 5, error: 'EMFILE', status: 503 },
   { name: 'the opening of the project directory', number: 6, error: 'EMFILE', status: 503 },
+  { name: 'the creation of the receipts file', number: 7, error: 'EDQUOT', status: 507 },
   { name: 'the opening of the receipts directory', number: 8, error: 'ENFILE', status: 503 },
 ]
 
@@ -106,7 +105,6 @@ test('a file that cannot be created is told, leaves nothing, and the next submis
 })
 
 const tokenRows: { name: string; find: (call: Call) => boolean; error: string; status: number }[] = [
-  { name: 'the creation of the record', find: creationOf(/\/tokens\//), error: 'ENOSPC', status: 507 },
   { name: 'the sync of the record', find: syncOf(/\/tokens\/.*json$/), error: 'EIO', status: 500 },
   { name: 'the sync of its name', find: syncOf(/\/tokens$/), error: 'EIO', status: 500 },
 ]
@@ -126,6 +124,18 @@ test('a token that cannot be made durable is not issued', async (t) => {
       await askToken(server)
     })
   }
+})
+
+test('a token whose record cannot be created is not issued', async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const server = await startServer(t, { env: { UV_THREADPOOL_SIZE: '1' } })
+  await injectInto(t, await findPoolThread(server), 'openat:error=ENOSPC:when=1')
+  const before = await readdir(join(server.basedir, 'tokens'))
+  const refused = await request(`${server.url}/token?token=${ADMIN_TOKEN}`)
+  assert.equal(refused.status, 507)
+  assertRefusal(refused)
+  assert.deepEqual(await readdir(join(server.basedir, 'tokens')), before)
+  await askToken(server)
 })
 
 test('a later receipt that fails leaves no part of a line before the next', async (t) => {
@@ -328,6 +338,15 @@ async function findPublishingThread(server: Running): Promise<string> {
   await submitForm(server, [['auth_token', authToken], ['f', Buffer.alloc(100_000), 'held.wav']])
   const after = await countWritten(server)
   const [thread = ''] = [...after].find(([id, bytes]) => bytes - (before.get(id) ?? 0) >= 100_000) ?? []
+  return thread
+}
+
+/** The one thread that writes tokens, of a server whose pool has one. */
+async function findPoolThread(server: Running): Promise<string> {
+  const before = await countWritten(server)
+  await askToken(server)
+  const after = await countWritten(server)
+  const [thread = ''] = [...after].find(([id, bytes]) => Number(id) !== server.process.pid && bytes > (before.get(id) ?? 0)) ?? []
   return thread
 }
 

@@ -8,7 +8,7 @@ import { join, relative } from 'node:path'
 import { after as afterAll, type TestContext } from 'node:test'
 
 /** The checkout; tests run in its `test/`, and in `dist-test/test/` once they are built. */
-export const ROOT = import.meta.dirname.replace(/(\/dist-test)?\/test$/, '')
+export const ROOT = __dirname.replace(/(\/dist-test)?\/test$/, '')
 
 /** The program that users run, built by `npm run build`. */
 export const PROGRAM = join(ROOT, 'dist', 'serve.js')

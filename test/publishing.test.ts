@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import test from 'node:test'
-import { pathToFileURL } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import type { Submission } from '../lib/store/publisher.ts'
 import type { PublishingParts } from '../lib/store/publishing-thread.ts'
@@ -11,8 +10,8 @@ import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts
 import { askToken, PROGRAM, ROOT, startServer, submitForm, temporaryDirectory, type Entry } from './harness.ts'
 
 // From dist/: a thread of its own runs JavaScript only.
-const built = pathToFileURL(join(ROOT, 'dist', 'lib', 'store', 'publishing-thread.js')).href
-const { PublishingThread } = (await import(built)) as typeof import('../lib/store/publishing-thread.ts')
+const built = join(ROOT, 'dist', 'lib', 'store', 'publishing-thread.js')
+const { PublishingThread } = require(built) as typeof import('../lib/store/publishing-thread.ts')
 const nothingLeft = async () => undefined
 const PROCESS = '20241101T120000.000000Z-0123abcd'
 

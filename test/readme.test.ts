@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { cp, readFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import type { Setting } from '../lib/settings/setting.ts'
 import { SETTINGS } from '../lib/settings/settings.ts'
 import { freePort, needs, ROOT, temporaryDirectory, until } from './harness.ts'
 
-const README = await readFile(join(ROOT, 'README.md'), 'utf8')
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
 
 interface Block {
   readonly language: string

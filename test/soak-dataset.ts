@@ -4,8 +4,8 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createWriteStream, readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises'
+import { createWriteStream, mkdtempSync, readFileSync } from 'node:fs'
+import { mkdir, open, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from '../lib/archive/crc32.ts'
@@ -64,15 +64,15 @@ class Writer {
   }
 }
 
-const root = await mkdtemp(join(process.argv[2] ?? tmpdir(), 'reproschema-soak-'))
-try {
+const root = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'reproschema-soak-'))
+void soak().finally(() => rm(root, { recursive: true, force: true }))
+
+async function soak(): Promise<void> {
   const reader = await makeIdentity(join(root, 'key'))
   await soakRecordings(join(root, 'large'))
   await soakRecordings(join(root, 'large-encrypted'), reader)
   await soakSubmissions(join(root, 'many'), SUBMISSIONS)
   await soakSubmissions(join(root, 'many-encrypted'), ENCRYPTED_SUBMISSIONS, reader)
-} finally {
-  await rm(root, { recursive: true, force: true })
 }
 
 async function soakRecordings(basedir: string, reader?: Identity): Promise<void> {

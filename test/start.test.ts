@@ -474,3 +474,13 @@ test('leftovers that nobody can read do not stop a start', async (t) => {
   const next = await startServer(t, { basedir })
   assert.equal(await next.stop(), 0)
 })
+
+test('sixteen syncs run at once, or as many as Node is told', async (t) => {
+  const counts: number[] = []
+  for (const env of [{}, { UV_THREADPOOL_SIZE: '4' }]) {
+    const server = await startServer(t, { env })
+    await askToken(server)
+    counts.push((await readdir(`/proc/${server.process.pid}/task`)).length)
+  }
+  assert.equal((counts[0] ?? 0) - (counts[1] ?? 0), 16 - 4)
+})

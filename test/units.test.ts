@@ -45,7 +45,7 @@ test('a crash writes nothing of what participants sent to a disk', () => {
 })
 
 test('every variable that the units set is a setting, or one of Node', () => {
-  const known = new Set<string>([...Object.values(SETTINGS).map((row) => row.variable), 'UV_THREADPOOL_SIZE', 'NODE_OPTIONS'])
+  const known = new Set<string>([...Object.values(SETTINGS).map((row) => row.variable), 'NODE_OPTIONS'])
   const text = UNIT + ['network.conf', 'tls.conf'].map((name) => readFileSync(join(DEPLOY, name), 'utf8')).join('')
   const named = [...text.matchAll(/^Environment=(\w+)=/gm)].map((match) => match[1] ?? '')
   assert.ok(named.length >= 5, named.join())

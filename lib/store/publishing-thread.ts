@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { tellSync } from '../durable.ts'
 import { HttpError, type ErrorCode } from '../errors.ts'
@@ -128,7 +129,7 @@ export class PublishingThread {
   }
 
   #begin(): Worker {
-    const worker = new Worker(new URL('publishing.js', import.meta.url), { workerData: this.#parts }) // as it is in dist/
+    const worker = new Worker(join(__dirname, 'publishing.js'), { workerData: this.#parts }) // as it is in dist/
     let reason: unknown = new Error(ENDED)
     worker.on('message', ({ outcomes, isRoundOver, syncSeconds }: Told) => {
       for (const seconds of syncSeconds) tellSync(seconds)

@@ -8,14 +8,18 @@ import { pinClient, Workspace } from './server.ts'
 const workspace = new Workspace()
 const scenarios = [...makeServerScenarios(workspace), ...PARSER_SCENARIOS]
 
-const options = readOptions()
-if (options === 'help') console.log(formatHelp())
-else if (options !== undefined) await runAll(options)
+void main()
 
 interface Options {
   readonly chosen: readonly Scenario[]
   readonly rounds: number
   readonly seconds: number
+}
+
+async function main(): Promise<void> {
+  const options = readOptions()
+  if (options === 'help') console.log(formatHelp())
+  else if (options !== undefined) await runAll(options)
 }
 
 /** Says what is wrong with the options, and returns undefined. */

@@ -9,8 +9,8 @@ import { newIdentity } from '../../lib/crypt/keys.ts'
 import { issueToken, settingsFor } from '../encrypting.ts'
 import { grow } from './growth.ts'
 
-const PROGRAM = resolve(import.meta.dirname, '..', '..', 'dist', 'serve.js')
-const SINK = join(import.meta.dirname, 'sink.mjs')
+const PROGRAM = resolve(__dirname, '..', '..', 'dist', 'serve.js')
+const SINK = join(__dirname, 'sink.mjs')
 const ADMIN_TOKEN = '0123456789abcdef0123456789abcdef'
 const [SERVER_CPU, CLIENT_CPU] = ['0', '1']
 const BOTH_CPUS = `${SERVER_CPU},${CLIENT_CPU}`
