@@ -58,7 +58,8 @@ export class TrustedProxies {
 
   #trusts(address: string): boolean {
     if (address === 'unix') return this.#trustsUnix
-    return isIP(address) !== 0 && this.#networks.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+    const version = isIP(address) // of IPv4 it knows without the pattern for IPv6, which takes 4 ms to be made
+    return version !== 0 && this.#networks.check(address, version === 6 ? 'ipv6' : 'ipv4')
   }
 }
 
