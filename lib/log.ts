@@ -7,6 +7,7 @@ export type LogFields = Readonly<Record<string, string | number | undefined>>
 
 /** One answered request, for the access log. */
 export interface AccessLine {
+  readonly answeredAtMs: number
   readonly address: string
   readonly method: string
   readonly target: string
@@ -93,7 +94,7 @@ export class Log {
     const request = `${line.method} ${this.#hide(path)} HTTP/${line.httpVersion}`
     const bytes = line.bytes === 0 ? '-' : String(line.bytes)
     const text =
-      `${line.address} - - [${formatDate(Date.now())}] "${plain(request)}" ${line.status} ${bytes} ` +
+      `${line.address} - - [${formatDate(line.answeredAtMs)}] "${plain(request)}" ${line.status} ${bytes} ` +
       `"${plain(originOf(line.referer))}" "${plain(this.#hide(line.userAgent ?? '-'))}"`
     this.#access.append(text)
     if (this.#parts.isVerbose) this.#parts.print(text)

@@ -229,8 +229,9 @@ function isOurFault({ code }: HttpError): boolean {
   return code === 'internal' || code === 'unusable_project'
 }
 
-function note(log: Log, { requestId, request, client, path, status, bytes, error }: Answered): void {
+function note(log: Log, { requestId, request, client, path, status, bytes, answeredAtMs, error }: Answered): void {
   log.access({
+    answeredAtMs,
     address: client.address,
     method: request.method ?? '-',
     target: request.url ?? '-',

@@ -10,6 +10,7 @@ export interface Answered {
   readonly path: string
   readonly status: number
   readonly bytes: number
+  readonly answeredAtMs: number
   readonly milliseconds: number
   /** Why the request was refused or failed, or undefined where it was not. */
   readonly error: HttpError | undefined

@@ -138,8 +138,8 @@ export class HttpServer {
     }
     connection.end()
     if (this.#isStopping && connection.isIdle) request.socket.destroySoon() // the answer may have left just before
-    const milliseconds = performance.now() - began
-    onAnswered({ requestId: id, request, client, path, status: reply.status, bytes, milliseconds, error })
+    const [answeredAtMs, milliseconds] = [Date.now(), performance.now() - began]
+    onAnswered({ requestId: id, request, client, path, status: reply.status, bytes, answeredAtMs, milliseconds, error })
   }
 
   #clientOf(connection: Connection, { headers }: IncomingMessage): Client {
