@@ -62,9 +62,10 @@ async function serve(args: readonly string[]): Promise<void> {
   if (config.workers > 1 && (await isWorker())) return work(config)
   if (config.workers > 1 && sockets.length > 0) throw new ConfigError([NO_SOCKETS])
   try {
-    const starting = config.workers > 1 ? startWorkers(config, args) : startApp(config, runtime(sockets))
+    const stopAsked = askedToStop()
+    const starting = config.workers > 1 ? startWorkers(config, args) : startApp(config, runtime(sockets), stopAsked)
     heedSignals(starting) // before it says that it listens
-    stopOnSignal(starting)
+    void stopAsked.then(() => starting).then(stop, () => undefined) // a start that fails says so itself
     outlast(await starting)
   } catch (error) {
     fail(EXIT_FAILURE, [describeFailedStart(error, config)])
@@ -103,17 +104,19 @@ function outlast(app: App): void {
   process.on('uncaughtException', (error) => app.log.error('uncaught exception', error))
 }
 
-function stopOnSignal(starting: Promise<App>): void {
+// Fulfils when somebody asks; whoever asks again ends the process at once.
+function askedToStop(): Promise<void> {
   let askedAtMs: number | undefined
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      const isAgain = askedAtMs !== undefined && performance.now() - askedAtMs > SAME_REQUEST_MS
-      if (isAgain) return process.exit(EXIT_FAILURE) // asked twice: at once
-      if (askedAtMs !== undefined) return
-      askedAtMs = performance.now()
-      void starting.then(stop, () => undefined) // a start that fails says so itself
-    })
-  }
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        const isAgain = askedAtMs !== undefined && performance.now() - askedAtMs > SAME_REQUEST_MS
+        if (isAgain) return process.exit(EXIT_FAILURE) // asked twice: at once
+        askedAtMs ??= performance.now()
+        resolve()
+      })
+    }
+  })
 }
 
 async function stop(app: App): Promise<void> {

@@ -1,19 +1,14 @@
-import { ProjectKeys } from './access/project-keys.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from './config.ts'
-import { Directories } from './directories.ts'
-import { Cors } from './http/cors.ts'
-import type { Endpoint } from './http/listener.ts'
-import { TrustedProxies } from './http/proxies.ts'
-import { Router } from './http/router.ts'
-import { HttpServer } from './http/server.ts'
+import { Entrance } from './entrance.ts'
 import type { Log } from './log.ts'
 import type { Family } from './metrics/family.ts'
-import { livez } from './routes/health.ts'
-import { root } from './routes/root.ts'
 import type { Runtime } from './runtime.ts'
-import { Service } from './service.ts'
-import { makeBasedir } from './store/basedir.ts'
+import type { Service } from './service.ts'
+import { isDirectory, isWritable } from './store/basedir.ts'
 import { Layout } from './store/layout.ts'
+
+const ANSWER_MS = 5 // for whoever has waited for the server to listen: while the service is loaded nobody is answered
 
 /** The running server. */
 export interface App {
@@ -30,40 +25,15 @@ export interface App {
   stop(): Promise<void>
 }
 
-/** Builds the server and begins to listen. */
-export async function startApp(config: Config, runtime: Runtime): Promise<App> {
+/**
+ * Builds the server and begins to listen.
+ * @param stopAsked fulfils when the server is to stop, perhaps before it has started: those who wait then are told at once
+ */
+export async function startApp(config: Config, runtime: Runtime, stopAsked: Promise<void>): Promise<App> {
   const { tlsCert = '', tlsKey = '' } = config
   const certificates = tlsCert === '' ? undefined : await import('./http/certificate.ts')
-  const certificate = await certificates?.readCertificate(tlsCert, tlsKey)
-  const layout = new Layout(config.basedir)
-  const directories = new Directories()
-  const keys = new ProjectKeys({ places: layout, serverList: config.recipients ?? config.recipientsFile })
-  if (runtime.primary === undefined) await keys.requireServerList() // one that begins again later must not fail for a new file
-  await makeBasedir(layout, directories)
-  const service = new Service({ config, runtime, layout, directories, isRoute: (path) => router.has(path) })
-  const router = new Router({
-    '/': { GET: root },
-    '/livez': { GET: livez },
-    '/readyz': { GET: service.routes.readyz },
-    '/metrics': { GET: service.routes.metrics },
-    '/token': { GET: service.routes.token },
-    '/register': { GET: service.routes.register },
-    '/submit': { POST: service.routes.submit },
-  })
-  const server = new HttpServer({
-    router,
-    cors: new Cors(config.corsOrigins),
-    idleSeconds: config.idleSeconds,
-    maxConnections: config.maxConnections,
-    certificate,
-    proxies: new TrustedProxies(config.trustedProxies),
-    basePath: config.basePath,
-    onAnswered: (answered) => service.answered(answered),
-    onRefused: (error) => service.refused(error),
-  })
-  const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
-  const places = await begin(server, endpoints, service)
-  await service.noteSettings(places)
+  const entrance = new Entrance(config, await certificates?.readCertificate(tlsCert, tlsKey))
+  const { service, places } = await open(entrance, { config, runtime, stopAsked })
   service.watch()
   const givenUp = await service.findGivenUp()
   const announced = [
@@ -86,7 +56,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
       if (certificates === undefined) return
       try {
         const renewed = await certificates.readCertificate(tlsCert, tlsKey)
-        server.renew(renewed)
+        entrance.renew(renewed)
         log.info('certificate read', { expires: renewed.expiresAt.toISOString() })
       } catch (error) {
         log.error('certificate not renewed', error)
@@ -94,7 +64,7 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
     },
     async stop() {
       log.announce('Stopping: uploads under way may finish')
-      await server.stop(config.stopSeconds)
+      await entrance.stop(config.stopSeconds)
       await service.close()
       log.announce('Stopped')
       await log.close()
@@ -102,17 +72,43 @@ export async function startApp(config: Config, runtime: Runtime): Promise<App> {
   }
 }
 
+interface Start {
+  readonly config: Config
+  readonly runtime: Runtime
+  readonly stopAsked: Promise<void>
+}
+
 // Requests are answered while the thread that publishes still loads; the first submission waits for it.
-async function begin(server: HttpServer, endpoints: readonly Endpoint[], service: Service): Promise<string[]> {
+async function open(entrance: Entrance, { config, runtime, stopAsked }: Start): Promise<{ service: Service; places: readonly string[] }> {
+  const layout = new Layout(config.basedir)
+  const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
+  let service: Service | undefined
   try {
+    let places: readonly string[] | undefined
+    if (await mayListenFirst(layout, config, runtime)) {
+      places = await entrance.listen(endpoints)
+      void stopAsked.then(() => entrance.stop(config.stopSeconds))
+      await sleep(ANSWER_MS)
+    }
+    const { Service } = await import('./service.ts')
+    service = new Service({ config, runtime, layout, isRoute: (path) => entrance.isRoute(path) })
     await service.open()
-    const places: string[] = []
-    for (const endpoint of endpoints) places.push(await server.listen(endpoint))
+    places ??= await entrance.listen(endpoints)
+    await service.note(places)
+    entrance.open(service)
     await service.begin()
-    return places
+    return { service, places }
   } catch (error) {
-    await server.stop(0)
-    await service.close() // leaves nothing in the staging directory
+    await entrance.stop(0)
+    await Promise.allSettled([service?.close()]) // leaves nothing in the staging directory; why it did not open is what is told
     throw error
   }
+}
+
+// Where two looks tell that the service can open, the server listens before that is loaded. Where they do not the service
+// opens first: whoever has set something up wrongly is told before anybody is answered. So does one of several processes,
+// which is to be given no connection that the others could answer at once.
+async function mayListenFirst(layout: Layout, { recipients, recipientsFile }: Config, { primary }: Runtime): Promise<boolean> {
+  if (primary !== undefined || !(await isWritable(layout.basedir))) return false
+  return recipients !== undefined || recipientsFile !== undefined || !(await isDirectory(layout.projects))
 }

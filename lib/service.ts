@@ -10,7 +10,7 @@ import { Audit } from './audit/audit.ts'
 import type { Config } from './config.ts'
 import { rememberSubmissions } from './dataset/last-submission.ts'
 import { noteServer, settingsToNote } from './datasheet/server-note.ts'
-import type { Directories } from './directories.ts'
+import { Directories } from './directories.ts'
 import { observeSyncs } from './durable.ts'
 import type { HttpError } from './errors.ts'
 import { ReadinessCheck } from './health/readiness.ts'
@@ -27,6 +27,7 @@ import { register } from './routes/register.ts'
 import { submit } from './routes/submit.ts'
 import { token } from './routes/token.ts'
 import type { Runtime } from './runtime.ts'
+import { makeBasedir } from './store/basedir.ts'
 import type { Layout } from './store/layout.ts'
 import { Store } from './store/store.ts'
 
@@ -41,7 +42,6 @@ export interface ServiceParts {
   readonly config: Config
   readonly runtime: Runtime
   readonly layout: Layout
-  readonly directories: Directories
   /** Says whether a path is one of ours. */
   readonly isRoute: (path: string) => boolean
 }
@@ -56,6 +56,7 @@ export class Service {
   /** The admin token, where it was made at this start. */
   readonly newToken: string | undefined
   readonly #parts: ServiceParts
+  readonly #directories = new Directories()
   readonly #keys: ProjectKeys
   readonly #store: Store
   readonly #audit: Audit
@@ -68,7 +69,8 @@ export class Service {
 
   /** Makes everything; nothing is on disk yet. */
   constructor(parts: ServiceParts) {
-    const { config, runtime, layout, directories } = parts
+    const { config, runtime, layout } = parts
+    const directories = this.#directories
     const { primary, print } = runtime
     const fixedToken = config.token ?? config.tokenFile
     const adminToken = fixedToken ?? newSecret()
@@ -130,11 +132,10 @@ export class Service {
 
   /** Makes the directories, completes what dead processes had begun, and opens the log. */
   async open(): Promise<void> {
-    const { config, runtime, layout, directories } = this.#parts
-    if (runtime.primary === undefined) {
-      await noteServerList(layout.serverKeys.lists, config.recipients ?? config.recipientsFile, Date.now(), directories)
-    }
-    for (const directory of [layout.tokens, layout.clients]) await directories.ensure(directory)
+    const { runtime, layout } = this.#parts
+    if (runtime.primary === undefined) await this.#keys.requireServerList() // one that begins again later must not fail for a new file
+    await makeBasedir(layout, this.#directories)
+    for (const directory of [layout.tokens, layout.clients]) await this.#directories.ensure(directory)
     await this.#store.open()
     await this.#recover()
     await this.#store.room()
@@ -146,11 +147,12 @@ export class Service {
     return this.#store.begin()
   }
 
-  /** Notes the settings for the data sheet, with where the server listens. */
-  async noteSettings(places: readonly string[]): Promise<void> {
-    const { config, runtime, layout, directories } = this.#parts
+  /** Notes what the server begins with, once it listens: its recipients, for commands to go by, and its settings, for the data sheet. */
+  async note(places: readonly string[]): Promise<void> {
+    const { config, runtime, layout } = this.#parts
     if (runtime.primary !== undefined) return
-    const noting = noteServer(layout, { version: runtime.version, settings: settingsToNote(config, places) }, directories)
+    await noteServerList(layout.serverKeys.lists, this.#keys.serverList, Date.now(), this.#directories)
+    const noting = noteServer(layout, { version: runtime.version, settings: settingsToNote(config, places) }, this.#directories)
     await noting.catch((error: unknown) => this.log.error('settings not noted', error)) // only the data sheet wants them
   }
 

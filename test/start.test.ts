@@ -246,7 +246,7 @@ for (const { name, args = [], env = {}, exit, says } of failedStarts) {
   })
 }
 
-test('a taken port stops the start with one line that names it, and nothing is left in staging', async (t) => {
+test('a taken port stops the start with one line that names it, and nothing is made', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')
   t.after(() => server.close())
   await until('the port is taken', () => server.listening)
@@ -256,7 +256,7 @@ test('a taken port stops the start with one line that names it, and nothing is l
   const ended = runProgram(['--host=127.0.0.1', `--port=${port}`, `--basedir=${basedir}`])
   assert.deepEqual([ended.status, ended.stdout], [1, ''])
   assert.equal(ended.stderr, `Port ${port} on 127.0.0.1 is taken by another program. Set PORT or --port to a free one.\n`)
-  assert.deepEqual(await readdir(join(basedir, 'uploads', 'staging')), [])
+  assert.deepEqual(await readdir(basedir), [])
 })
 
 test('a directory that is a link where the tokens go is refused', async (t) => {

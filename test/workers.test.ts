@@ -247,6 +247,15 @@ test('a taken port stops the start of several processes with one line, and nothi
   assert.deepEqual(await readdir(join(basedir, 'uploads', 'staging')), [])
 })
 
+test('several processes end together where it cannot be noted which recipients they began with', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  await mkdir(join(basedir, 'keys', 'lists', '20241101T110000000Z-0123abcd'), { recursive: true })
+  const ended = runProgram(['--workers=2', '--host=127.0.0.1', '--port=0', `--basedir=${basedir}`])
+  assert.deepEqual([ended.status, ended.stdout], [1, ''])
+  assert.match(ended.stderr, /^Cannot use the base directory .*: EISDIR: illegal operation on a directory, read\n$/)
+  assert.deepEqual(await readdir(join(basedir, 'uploads', 'staging')), [])
+})
+
 test('a bad number of workers is refused', () => {
   for (const workers of ['0', '65', 'x']) {
     const { status, stderr } = runProgram([`--workers=${workers}`])

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import type { Directories } from '../directories.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from './layout.ts'
@@ -9,7 +9,19 @@ export async function makeBasedir(layout: Layout, directories: Directories): Pro
   await directories.ensure(layout.logs)
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+/** Says whether a path is a directory that this process may write to. */
+export async function isWritable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    return await isDirectory(path)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false
+  }
+}
+
+/** Says whether there is a directory, or a link to one. */
+export async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory()
   } catch (error) {

@@ -30,7 +30,6 @@ export async function startWorkers(config: Config, args: readonly string[], runt
   await new ProjectKeys({ places: layout, serverList }).requireServerList()
   const directories = new Directories()
   await makeBasedir(layout, directories)
-  await noteServerList(layout.serverKeys.lists, serverList, Date.now(), directories)
   const fixedToken = config.token ?? config.tokenFile
   const adminToken = fixedToken ?? newSecret()
   const log = new Log({ directory: layout.logs, print, isVerbose: config.isDevelopment || config.isLogPrinted, limitBytes: config.logBytes, adminToken })
@@ -40,7 +39,7 @@ export async function startWorkers(config: Config, args: readonly string[], runt
   const readMetrics = () => takeCensus(places.map(({ tally }) => tally), () => lookout.measure())
   const parts = { adminToken, serverList, log, print, readMetrics, noteFailure: lookout.noteFailure.bind(lookout) }
   while (places.length < config.workers) places.push(new Place(parts))
-  const announced = await startAll(places)
+  const announced = await startAll(places, () => noteServerList(layout.serverKeys.lists, serverList, Date.now(), directories))
   for (const place of places) place.keep()
   await log.open()
   const settings = settingsToNote(config, announced.flatMap((line) => LISTENING.exec(line)?.[1] ?? []))
@@ -61,13 +60,18 @@ export async function startWorkers(config: Config, args: readonly string[], runt
   }
 }
 
-/** Gives what each announced, once. Where one cannot start the others are stopped, and leave nothing behind. */
-async function startAll(places: readonly Place[]): Promise<readonly string[]> {
-  const started = await Promise.allSettled(places.map((place) => place.start()))
-  const failed = started.find((each) => each.status === 'rejected')
-  if (failed === undefined) return started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))[0] ?? []
-  await Promise.all(places.map((place) => place.stop()))
-  throw failed.reason
+/** Gives what each announced, once; `note` is done when all listen. Where one of it fails all are stopped, and leave nothing behind. */
+async function startAll(places: readonly Place[], note: () => Promise<void>): Promise<readonly string[]> {
+  const starting = places.map((place) => place.start())
+  try {
+    const [announced = []] = await Promise.all(starting)
+    await note()
+    return announced
+  } catch (error) {
+    await Promise.allSettled(starting)
+    await Promise.all(places.map((place) => place.stop()))
+    throw error
+  }
 }
 
 async function stopAll(places: readonly Place[], log: Log, lookout: Lookout): Promise<void> {

@@ -36,7 +36,7 @@ export async function work(
       noteFailure: (code, requestId) => void tell({ type: 'submission failed', code, requestId }),
       readMetrics: askForMetrics(),
     } satisfies Runtime['primary']
-    const app = await startApp(own, { ...runtime, print: (line) => void tell({ type: 'print', line }), primary })
+    const app = await startApp(own, { ...runtime, print: (line) => void tell({ type: 'print', line }), primary }, stopped)
     onStarted(app)
     const reload = () => void app.reload().catch((error: unknown) => app.log.error('reload failed', error))
     hear('reload', reload)
