@@ -11,7 +11,8 @@ const FILE_MODE = 0o600
 const callOpen = diskCall(promisify<string, string, number, number>(fs.open), fs.openSync)
 const writev = promisify(fs.writev)
 const callWrite = diskCall(
-  (descriptor: number, buffers: readonly Buffer[]) => writev(descriptor, buffers).then(({ bytesWritten }) => bytesWritten),
+  (descriptor: number, buffers: readonly Buffer[], position: number | undefined) =>
+    writev(descriptor, buffers, position as number).then(({ bytesWritten }) => bytesWritten),
   fs.writevSync,
 )
 const callClose = diskCall(promisify(fs.close), fs.closeSync)
@@ -56,9 +57,17 @@ export function reopenForAppending(path: string): Promise<FileHandle> {
   return open(path, fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW)
 }
 
-/** Writes all of the buffers at the end of the file; `writev` may store less than it was given and still succeed. */
-export function writeWhole(handle: FileHandle, buffers: readonly Buffer[]): Promise<void> {
-  return writeAll(handle.fd, buffers)
+/** Opens a file that must be there, for writes past the page cache: `O_DIRECT`, which not every file system has. */
+export function openDirect(path: string): Promise<FileHandle> {
+  return open(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_DIRECT)
+}
+
+/**
+ * Writes all of the buffers, one behind the other; `writev` may store less than it was given and still succeed.
+ * @param position in bytes; the end of what was written by this handle, where it is not given
+ */
+export function writeWhole(handle: FileHandle, buffers: readonly Buffer[], position?: number): Promise<void> {
+  return writeAll(handle.fd, buffers, position)
 }
 
 /** Writes all of the bytes at a position, in place of what stands there. */
@@ -66,9 +75,13 @@ export async function writeAt(handle: FileHandle, bytes: Buffer, position: numbe
   for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten
 }
 
-async function writeAll(descriptor: number, buffers: readonly Buffer[]): Promise<void> {
+async function writeAll(descriptor: number, buffers: readonly Buffer[], position?: number): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0)
-  while (rest.length > 0) rest = skip(rest, await callWrite(descriptor, rest))
+  for (let written = 0; rest.length > 0; ) {
+    const bytes = await callWrite(descriptor, rest, position === undefined ? undefined : position + written)
+    rest = skip(rest, bytes)
+    written += bytes
+  }
 }
 
 function skip(buffers: Buffer[], bytes: number): Buffer[] {

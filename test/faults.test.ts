@@ -344,7 +344,7 @@ async function findPublishingThread(server: Running): Promise<string> {
 /** The one thread that writes tokens, of a server whose pool has one. */
 async function findPoolThread(server: Running): Promise<string> {
   const before = await countWritten(server)
-  await askToken(server)
+  await askRecorded(server)
   const after = await countWritten(server)
   const [thread = ''] = [...after].find(([id, bytes]) => Number(id) !== server.process.pid && bytes > (before.get(id) ?? 0)) ?? []
   return thread

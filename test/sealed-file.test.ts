@@ -7,6 +7,7 @@ import { decrypt } from '../lib/crypt/decryption.ts'
 import { newIdentity, type Identity } from '../lib/crypt/keys.ts'
 import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
 import { createReadable } from '../lib/durable.ts'
+import { DirectWriter } from '../lib/store/direct-writer.ts'
 import { SealedFile } from '../lib/store/sealed-file.ts'
 import { sha256 } from './evidence.ts'
 import { temporaryDirectory } from './harness.ts'
@@ -17,7 +18,7 @@ const [expected, other] = [newIdentity(), newIdentity()]
 const listOf = (identity: Identity) => parseRecipientList(identity.recipient.text)
 const look = async () => undefined
 
-async function begin(t: TestContext, gathered = { bytes: 0 }): Promise<SealedFile> {
+async function begin(t: TestContext, gathered = { bytes: 0, direct: new DirectWriter() }): Promise<SealedFile> {
   const path = join(await temporaryDirectory(t), '0.part')
   return new SealedFile(path, listOf(expected), gathered, createReadable)
 }
@@ -46,7 +47,7 @@ for (const size of sizes) {
     for (const rests of [false, true]) {
       const name = `${size} bytes for ${reader === expected ? 'the expected' : 'another'} reader${rests ? ', closed meanwhile' : ''}`
       test(`what is told of an encrypted file is what is stored: ${name}`, async (t) => {
-        const gathered = { bytes: 0 }
+        const gathered = { bytes: 0, direct: new DirectWriter() }
         const file = await begin(t, gathered)
         const content = randomBytes(size)
         await send(file, content, () => 1 + random(100_000))
@@ -79,7 +80,7 @@ const moments: [name: string, bring: (file: SealedFile) => Promise<unknown>][] =
 ]
 for (const [name, bring] of moments) {
   test(`nothing is left of an encrypted file that is discarded ${name}`, async (t) => {
-    const gathered = { bytes: 0 }
+    const gathered = { bytes: 0, direct: new DirectWriter() }
     const file = await begin(t, gathered)
     await bring(file)
     await file.discard()

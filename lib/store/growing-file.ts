@@ -1,14 +1,18 @@
 import type { FileHandle } from 'node:fs/promises'
+import { Pieces } from '../crypt/pieces.ts'
 import { openAgain, remove, writeWhole } from '../durable.ts'
+import { BLOCK_BYTES, type DirectWriter, type Slab } from './direct-writer.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
 const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, so that none has to wait
 const CROWDED_WRITE_BYTES = 32 * 1024
-const MOST_CHUNKS = 256 // held one by one; more are joined, since a chunk of one byte costs a hundred in memory
+const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
 
-/** How many bytes of all files that are arriving wait in memory to be written. */
+/** What all files share that are arriving in one process. */
 export interface Gathered {
+  /** How many bytes of them wait in memory to be written, but for those in slabs. */
   bytes: number
+  readonly direct: DirectWriter
 }
 
 /**
@@ -20,8 +24,12 @@ export class GrowingFile {
   readonly #create: (path: string) => Promise<FileHandle>
   readonly #gathered: Gathered
   #handle: FileHandle | undefined
-  #chunks: Buffer[] = []
-  #waitingBytes = 0
+  #direct: FileHandle | undefined // of the same file
+  #slab: Slab | undefined // what comes before the bytes that wait
+  readonly #waiting = new Pieces()
+  #writtenBytes = 0
+  readonly #beganAtMs = performance.now()
+  #isFast = false
   #flush: Promise<void> | undefined
 
   /**
@@ -41,11 +49,10 @@ export class GrowingFile {
 
   /** Takes the next bytes. Returns a promise where the sender should wait until the disk has caught up. */
   write(bytes: Buffer): Promise<void> | undefined {
-    this.#waitingBytes += bytes.length
+    this.#waiting.push(bytes)
     this.#gathered.bytes += bytes.length
-    this.#chunks.push(bytes)
-    if (this.#chunks.length >= MOST_CHUNKS) this.#chunks = [Buffer.concat(this.#chunks)]
-    if (this.#waitingBytes < (this.#gathered.bytes > CROWDED_BYTES ? CROWDED_WRITE_BYTES : WRITE_BYTES)) return undefined
+    if (this.#isFast || this.#slab !== undefined) this.#fillSlab()
+    if (!this.#isEnough()) return undefined
     if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
     return undefined
@@ -53,17 +60,14 @@ export class GrowingFile {
 
   /** Takes out what is not on its way to the disk yet. */
   takeWaiting(): Buffer[] {
-    const chunks = this.#chunks
-    this.#gathered.bytes -= this.#waitingBytes
-    this.#chunks = []
-    this.#waitingBytes = 0
-    return chunks
+    return this.#take(this.#waiting.length)
   }
 
   /** Writes what is left, and gives the file, which stays open. */
   async end(): Promise<FileHandle> {
     await this.#flush
-    return this.#writeOut()
+    if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
+    return this.#write(this.takeWaiting())
   }
 
   /** Gives the file after `end`, opened again where it was closed. */
@@ -74,15 +78,17 @@ export class GrowingFile {
 
   /** Closes the file where it is open. */
   async close(): Promise<void> {
-    const handle = this.#handle
+    const handles = [this.#direct, this.#handle]
+    this.#direct = undefined
     this.#handle = undefined
-    await handle?.close()
+    await Promise.all(handles.map((handle) => handle?.close()))
   }
 
   /** Removes the file and everything it holds; may be called at any time but while `end` is under way, and more than once. */
   async discard(): Promise<void> {
     this.takeWaiting()
     await Promise.allSettled([this.#flush]) // a failure was told to whoever waited for it
+    this.#giveSlab()
     try {
       await this.close()
     } finally {
@@ -90,8 +96,31 @@ export class GrowingFile {
     }
   }
 
+  #isEnough(): boolean {
+    if (this.#slab !== undefined) return this.#slab.room === 0
+    return this.#waiting.length >= (this.#gathered.bytes > CROWDED_BYTES ? CROWDED_WRITE_BYTES : WRITE_BYTES)
+  }
+
+  // Bytes are copied while the processor still knows them; what they came in is free at once.
+  #fillSlab(): void {
+    this.#slab ??= this.#gathered.direct.take()
+    if (this.#slab === undefined) return
+    for (const bytes of this.#take(this.#slab.room)) this.#slab.add(bytes)
+  }
+
+  #take(bytes: number): Buffer[] {
+    const taken = this.#waiting.take(bytes)
+    this.#gathered.bytes -= lengthOf(taken)
+    return taken
+  }
+
+  #giveSlab(): void {
+    if (this.#slab !== undefined) this.#gathered.direct.give(this.#slab)
+    this.#slab = undefined
+  }
+
   #startFlush(): void {
-    const flush = this.#writeOut().then(() => undefined)
+    const flush = this.#writeOut()
     this.#flush = flush
     const settled = () => {
       if (this.#flush === flush) this.#flush = undefined
@@ -99,10 +128,39 @@ export class GrowingFile {
     flush.then(settled, () => undefined) // a failed flush stays, for `write` or `end` to tell of
   }
 
-  async #writeOut(): Promise<FileHandle> {
-    const chunks = this.takeWaiting()
+  // Of what waits, whole blocks only: the next position is then one that can be written to directly.
+  async #writeOut(): Promise<void> {
+    if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
+    else await this.#write(this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES)))
+    this.#isFast = this.#writtenBytes > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
+  }
+
+  async #writeSlab(slab: Slab): Promise<void> {
+    this.#slab = undefined
+    try {
+      const { content } = slab
+      const blocks = content.subarray(0, content.length - (content.length % BLOCK_BYTES))
+      const written = (await this.#writeDirectly(blocks)) ? blocks.length : 0
+      this.#writtenBytes += written
+      await this.#write([content.subarray(written)])
+    } finally {
+      this.#gathered.direct.give(slab)
+    }
+  }
+
+  async #writeDirectly(blocks: Buffer): Promise<boolean> {
+    this.#direct ??= await this.#gathered.direct.open(this.path)
+    return this.#direct !== undefined && this.#gathered.direct.write(this.#direct, blocks, this.#writtenBytes)
+  }
+
+  async #write(chunks: readonly Buffer[]): Promise<FileHandle> {
     this.#handle ??= await this.#create(this.path)
-    await writeWhole(this.#handle, chunks)
+    await writeWhole(this.#handle, chunks, this.#writtenBytes)
+    this.#writtenBytes += lengthOf(chunks)
     return this.#handle
   }
+}
+
+function lengthOf(chunks: readonly Buffer[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
