@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cut, formatBody, parseChunks, type GivenPart, type Outcome } from './multipart-body.ts'
+import { cut, formatBody, makeFieldChunks, parseChunks, type GivenPart, type Outcome } from './multipart-body.ts'
 import { makeChance, type Chance } from './seeded.ts'
 
 const BOUNDARIES = ['b', '-', '--', 'a:b', '0--0', "q'()+_,-./:=? q", '----WebKitFormBoundaryAAAA', 'x'.repeat(70)]
@@ -40,6 +40,9 @@ function checkChunks(body: Buffer, boundary: string, chance: Chance, message: st
   const sizes = chunks.map((chunk) => chunk.length).join(' ')
   assert.deepEqual(parseChunks(chunks, { boundary }), whole, `${message}, chunks of ${sizes}`)
   assert.deepEqual(parseChunks(cut(body, 1), { boundary }), whole, `${message}, byte by byte`)
+  const many = makeFieldChunks(boundary)
+  const afterMany = parseChunks([...many, body], { boundary })
+  assert.deepEqual(parseChunks([...many, ...cut(body, 1)], { boundary }), afterMany, `${message}, after many fields`)
   return whole
 }
 

@@ -7,7 +7,7 @@ import type { PartHead } from '../lib/form-event.ts'
 import { parseBoundary } from '../lib/multipart/boundary.ts'
 import { MultipartParser } from '../lib/multipart/parser.ts'
 import { fuzzMultipart } from './fuzz-multipart.ts'
-import { cut, formatBody, LIMITS, parseChunks, parseEveryWay, type Outcome } from './multipart-body.ts'
+import { cut, formatBody, LIMITS, makeFieldChunks, parseChunks, parseEveryWay, type Outcome } from './multipart-body.ts'
 import { chooseSeed } from './seeded.ts'
 
 const FIELD = 'Content-Disposition: form-data; name="a"'
@@ -198,6 +198,49 @@ test('the quick way through a header comes to the same as the long one', () => {
     }
   }
 })
+
+/** What follows many fields, where a field, its content and its delimiter are read in one go; B stands for the boundary. */
+const goesOn = [
+  { name: 'with fields', rest: `--B\r\n${FIELD}\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x', 'y'] },
+  { name: 'with empty fields', rest: `--B\r\n${FIELD}\r\n\r\n\r\n--B\r\n${FIELD}\r\n\r\n\r\n--B--`, expected: ['', ''] },
+  { name: 'with a part that has no content', rest: `--B\r\n${FIELD}\r\n\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['', 'y'] },
+  { name: 'with a delimiter straight after an empty line and another', rest: `--B\r\n${FIELD}\r\n\r\n--B\r\n--B\r\n${FIELD}\r\n\r\nx\r\n--B--`, expected: [''], error: 'malformed_form' },
+  { name: 'with blanks after a delimiter after an empty line', rest: `--B\r\n${FIELD}\r\n\r\n--B \r\n--B\r\n${FIELD}\r\n\r\nx\r\n--B--`, expected: [''], error: 'malformed_form' },
+  { name: 'with blanks after delimiters', rest: `--B\t\r\n${FIELD}\r\n\r\nx\r\n--B \r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x', 'y'] },
+  { name: 'with the end after an empty line', rest: `--B\r\n${FIELD}\r\n\r\n--B--\r\n--B\r\n`, expected: [''] },
+  { name: 'with false starts', rest: `--B\r\n${FIELD}\r\n\r\n-\r\n--\r\n--Bx\r\n--B-\r\r\n--B\r\n${FIELD}\r\n\r\n--x\r\n--B--`, expected: ['-\r\n--\r\n--Bx\r\n--B-\r', '--x'] },
+  { name: 'with CR at the end', rest: `--B\r\n${FIELD}\r\n\r\nx\r\r\n--B\r\n${FIELD}\r\n\r\n\r\r\n--B--`, expected: ['x\r', '\r'] },
+  { name: 'with LF and bytes of any kind', rest: `--B\r\n${FIELD}\r\n\r\n\n\0"\xff\n--B\n\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['\n\0"\xff\n--B\n', 'y'] },
+  { name: 'with what the boundary may be mistaken for', rest: `--B\r\n${FIELD}\r\n\r\nx\r\n--aab\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x\r\n--aab', 'y'] },
+  { name: 'with names that need decoding', rest: `--B\r\nContent-Disposition: form-data; name="a%22\\"\xc3\xa4"\r\n\r\nx\r\n--B--`, expected: ['x'], names: ['a""ä'] },
+  { name: 'with a long name', rest: `--B\r\nContent-Disposition: form-data; name="${'n'.repeat(40)}"\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x', 'y'], names: ['n'.repeat(40), 'a'] },
+  { name: 'with a file', rest: `--B\r\n${FILE}\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x', 'y'], names: ['file', 'a'] },
+  { name: 'with a part without header', rest: `--B\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, error: 'malformed_form' },
+  { name: 'with no end', rest: `--B\r\n${FIELD}\r\n\r\nx\r\n--B\r\n`, expected: ['x'], error: 'malformed_form' },
+  { name: 'with a header as long as allowed', rest: `--B\r\nContent-Disposition: form-data; name="${'n'.repeat(57)}"\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, expected: ['x', 'y'], names: ['n'.repeat(57), 'a'] },
+  { name: 'with a header one byte too long', rest: `--B\r\nContent-Disposition: form-data; name="${'n'.repeat(58)}"\r\n\r\nx\r\n--B\r\n${FIELD}\r\n\r\ny\r\n--B--`, error: 'part_header_too_large' },
+  { name: 'with one part too many', rest: `${`--B\r\n${FIELD}\r\n\r\nx\r\n`.repeat(5)}--B--`, expected: ['x', 'x', 'x', 'x'], error: 'too_many_parts' },
+]
+for (const boundary of ['b', 'a?b', 'a+b)(.']) {
+  for (const { name, rest, expected = [], error, names = expected.map(() => 'a') } of goesOn) {
+    test(`a form of many fields goes on ${name}, boundary ${boundary}`, () => {
+      const many = makeFieldChunks(boundary)
+      const limits = { parts: many.length + 4, partHeaderBytes: 100, preambleBytes: 0 }
+      const body = Buffer.from(rest.replaceAll('B', boundary), 'latin1')
+      const parse = (chunks: readonly Buffer[]) => {
+        const outcome = parseChunks([...many, ...chunks], { boundary, limits })
+        const parts = outcome.parts.slice(many.length)
+        return { error: outcome.error, names: parts.map((part) => part.head.name), contents: parts.map((part) => part.content) }
+      }
+      const wanted = { error, names, contents: expected.map((content) => content.replaceAll('B', boundary)) }
+      assert.deepEqual(parse([body]), wanted)
+      assert.deepEqual(parse(cut(body, 1)), wanted)
+      for (let at = 0; at <= body.length; at++) {
+        assert.deepEqual(parse([Buffer.from(body.subarray(0, at)), Buffer.from(body.subarray(at))]), wanted, `cut in two at ${at}`)
+      }
+    })
+  }
+}
 
 test('many parts in one chunk, of any length and in any order, come out as in chunks of one byte', () => {
   const lengths = [...Array(60).keys(), ...Array.from({ length: 60 }, (_, at) => 90 * at), ...Array(60).fill(2), 70_000, 1, 4096, 4095, 0]
