@@ -7,6 +7,7 @@ const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
 const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, so that none has to wait
 const CROWDED_WRITE_BYTES = 32 * 1024
 const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
+const BURST_BYTES = 256 * 1024 // may have waited in the connection while others were looked after, and tell of no speed
 
 /** What all files share that are arriving in one process. */
 export interface Gathered {
@@ -132,7 +133,7 @@ export class GrowingFile {
   async #writeOut(): Promise<void> {
     if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
     else await this.#write(this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES)))
-    this.#isFast = this.#writtenBytes > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
+    this.#isFast = this.#writtenBytes - BURST_BYTES > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
   }
 
   async #writeSlab(slab: Slab): Promise<void> {
