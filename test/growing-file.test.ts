@@ -149,8 +149,11 @@ test('a burst of what waited in a connection does not pass for a fast sender', a
   const direct = new DirectWriter()
   const most = takeAll(direct).length
   const gathered = share(new DirectWriter())
-  const files = await Promise.all(Array.from({ length: 2 }, () => begin(t, gathered)))
-  for (const file of files) await send(file, randomBytes(300_000), 64 * KiB)
-  assert.equal(takeAll(gathered.direct).length, most, 'none has memory for large pieces')
-  for (const file of files) await file.discard()
+  const file = await begin(t, gathered)
+  for (let count = 0; count < 4; count++) {
+    await send(file, randomBytes(60_000), 64 * KiB)
+    await sleep(1) // what is enough is on disk then
+  }
+  assert.equal(takeAll(gathered.direct).length, most, 'it has no memory for large pieces')
+  await file.discard()
 })
