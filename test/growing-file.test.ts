@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createFile } from '../lib/durable.ts'
 import { BLOCK_BYTES, DirectWriter, type Slab } from '../lib/store/direct-writer.ts'
 import { GrowingFile, type Gathered } from '../lib/store/growing-file.ts'
-import { askToken, needs, submitForm, temporaryDirectory } from './harness.ts'
+import { checkKept } from './evidence.ts'
+import { askToken, needs, startServer, submitForm, temporaryDirectory } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
 import { startTraced } from './trace.ts'
 
@@ -156,4 +157,12 @@ test('a burst of what waited in a connection does not pass for a fast sender', a
   }
   assert.equal(takeAll(gathered.direct).length, most, 'it has no memory for large pieces')
   await file.discard()
+})
+
+test('without WebAssembly what comes fast is stored as all else', async (t) => {
+  const server = await startServer(t, { env: { NODE_OPTIONS: '--jitless' } }) // as it runs where no memory may be made executable
+  const authToken = await askToken(server)
+  for (let count = 0; count < 5; count++) {
+    await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ['f', randomBytes(3_000_000), `${count}.wav`]]))
+  }
 })

@@ -44,7 +44,8 @@ export class Slab {
  * but the memory of WebAssembly is. Where a file system has no such writes, that is found out once.
  */
 export class DirectWriter {
-  #isRefused = constants.O_DIRECT === undefined // a system other than Linux
+  // A system other than Linux; or a Node that may compile nothing while it runs (`--jitless`), and then has no WebAssembly.
+  #isRefused = constants.O_DIRECT === undefined || typeof WebAssembly === 'undefined'
   #memory: Buffer[] | undefined
 
   /** Gives memory for a piece; undefined where none is free, or such writes cannot be. */
