@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { open, readdir, readFile, writeFile, type FileHandle } from 'node:fs/promises'
+import { open, readdir, readFile, readlink, writeFile, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,7 +8,7 @@ import { createFile } from '../lib/durable.ts'
 import { BLOCK_BYTES, DirectWriter, type Slab } from '../lib/store/direct-writer.ts'
 import { GrowingFile, type Gathered } from '../lib/store/growing-file.ts'
 import { checkKept } from './evidence.ts'
-import { askToken, needs, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { askToken, needs, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
 import { startTraced } from './trace.ts'
 
@@ -133,6 +133,50 @@ test('a file that came fast and comes slowly now gathers no more than others do'
   await file.close()
   assert.ok((await readFile(file.path)).equals(content))
 })
+
+test('a file that came fast and comes slowly now has one descriptor again', async (t) => {
+  const content = randomBytes(2_000_000)
+  let most = 0
+  for (let count = 0; count < 20 && most < 2; count++) { // a busy machine may hold a file up before its first piece is written
+    const file = await begin(t, share(new SlowWriter()))
+    for (let at = 0; at < content.length; at += 50_000) {
+      await file.write(content.subarray(at, at + 50_000))
+      if (at > 800_000) most = Math.max(most, await countOpen(file.path))
+    }
+    await until('it has one', async () => (await countOpen(file.path)) === 1, 20)
+    await file.end()
+    await file.close()
+    assert.equal(await countOpen(file.path), 0)
+  }
+  assert.equal(most, 2)
+})
+
+test('few files at once have a descriptor for direct writes beside their own', async (t) => {
+  const direct = new DirectWriter()
+  const path = join(await temporaryDirectory(t), 'file')
+  await writeFile(path, '')
+  const openAll = async () => {
+    const opened: FileHandle[] = []
+    for (let handle = await direct.open(path); handle !== undefined; handle = await direct.open(path)) {
+      opened.push(handle)
+      assert.ok(opened.length < 100) // of 200 that `doctor` adds to two for each connection
+    }
+    return opened
+  }
+  const opened = await openAll()
+  for (const handle of opened) await direct.close(handle)
+  assert.equal(await countOpen(path), 0)
+  for (let count = 0; count < 100; count++) assert.equal(await direct.open(`${path}-none`), undefined)
+  const again = await openAll()
+  for (const handle of again) await direct.close(handle)
+  assert.equal(again.length, opened.length)
+})
+
+/** How many descriptors of this process are of a file. */
+async function countOpen(path: string): Promise<number> {
+  const targets = (await readdir('/proc/self/fd')).map((entry) => readlink(`/proc/self/fd/${entry}`).catch(() => 'closed since'))
+  return (await Promise.all(targets)).filter((target) => target === path).length
+}
 
 test('what comes fast goes past the page cache', async (t) => {
   if (!needs(t, 'strace', 'strace')) return

@@ -10,6 +10,7 @@ export const BLOCK_BYTES = 4096
 
 const SLAB_BYTES = 512 * 1024
 const MOST_SLABS = 40 // no more than 20 MiB, and none before files come fast
+const MOST_OPEN = 40 // each has another descriptor beside it, which nobody has counted on
 const PAGE_BYTES = 65_536 // WebAssembly Core Specification, §4.2.8
 
 /** Memory in which a piece of a file is put together. */
@@ -47,6 +48,7 @@ export class DirectWriter {
   // A system other than Linux; or a Node that may compile nothing while it runs (`--jitless`), and then has no WebAssembly.
   #isRefused = constants.O_DIRECT === undefined || typeof WebAssembly === 'undefined'
   #memory: Buffer[] | undefined
+  #openFiles = 0
 
   /** Gives memory for a piece; undefined where none is free, or such writes cannot be. */
   take(): Slab | undefined {
@@ -61,15 +63,29 @@ export class DirectWriter {
     this.#memory?.push(slab.memory)
   }
 
-  /** Opens a file that is there for `write`; gives undefined where that cannot be, such as where no descriptor is left. */
+  /**
+   * Opens a file that is there for `write`; gives undefined where that cannot be, such as where no descriptor is left, or
+   * where enough are open. To be closed by `close`.
+   */
   async open(path: string): Promise<FileHandle | undefined> {
-    if (this.#isRefused) return undefined
+    if (this.#isRefused || this.#openFiles >= MOST_OPEN) return undefined
+    this.#openFiles++
     try {
       return await openDirect(path)
     } catch (error) {
+      this.#openFiles--
       if (systemCode(error) === undefined) throw error
       this.#heed(error)
       return undefined
+    }
+  }
+
+  /** Closes a file of `open`. */
+  async close(handle: FileHandle): Promise<void> {
+    try {
+      await handle.close()
+    } finally {
+      this.#openFiles--
     }
   }
 

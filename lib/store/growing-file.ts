@@ -79,10 +79,9 @@ export class GrowingFile {
 
   /** Closes the file where it is open. */
   async close(): Promise<void> {
-    const handles = [this.#direct, this.#handle]
-    this.#direct = undefined
+    const handle = this.#handle
     this.#handle = undefined
-    await Promise.all(handles.map((handle) => handle?.close()))
+    await Promise.all([this.#closeDirect(), handle?.close()])
   }
 
   /** Removes the file and everything it holds; may be called at any time but while `end` is under way, and more than once. */
@@ -134,6 +133,7 @@ export class GrowingFile {
     if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
     else await this.#write(this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES)))
     this.#isFast = this.#writtenBytes - BURST_BYTES > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
+    if (!this.#isFast && this.#slab === undefined) await this.#closeDirect() // others may write so
   }
 
   async #writeSlab(slab: Slab): Promise<void> {
@@ -152,6 +152,12 @@ export class GrowingFile {
   async #writeDirectly(blocks: Buffer): Promise<boolean> {
     this.#direct ??= await this.#gathered.direct.open(this.path)
     return this.#direct !== undefined && this.#gathered.direct.write(this.#direct, blocks, this.#writtenBytes)
+  }
+
+  async #closeDirect(): Promise<void> {
+    const direct = this.#direct
+    this.#direct = undefined
+    if (direct !== undefined) await this.#gathered.direct.close(direct)
   }
 
   async #write(chunks: readonly Buffer[]): Promise<FileHandle> {
