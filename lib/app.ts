@@ -33,9 +33,8 @@ export async function startApp(config: Config, runtime: Runtime, stopAsked: Prom
   const { tlsCert = '', tlsKey = '' } = config
   const certificates = tlsCert === '' ? undefined : await import('./http/certificate.ts')
   const entrance = new Entrance(config, await certificates?.readCertificate(tlsCert, tlsKey))
-  const { service, places } = await open(entrance, { config, runtime, stopAsked })
+  const { service, places, givenUp } = await open(entrance, { config, runtime, stopAsked })
   service.watch()
-  const givenUp = await service.findGivenUp()
   const announced = [
     ...places.map((place) => `Listening on ${place}`),
     `Data goes to ${config.basedir}`,
@@ -72,6 +71,13 @@ export async function startApp(config: Config, runtime: Runtime, stopAsked: Prom
   }
 }
 
+interface Opened {
+  readonly service: Service
+  readonly places: readonly string[]
+  /** One sentence, where nothing is encrypted any more. */
+  readonly givenUp: string | undefined
+}
+
 interface Start {
   readonly config: Config
   readonly runtime: Runtime
@@ -79,7 +85,7 @@ interface Start {
 }
 
 // Requests are answered while the thread that publishes still loads; the first submission waits for it.
-async function open(entrance: Entrance, { config, runtime, stopAsked }: Start): Promise<{ service: Service; places: readonly string[] }> {
+async function open(entrance: Entrance, { config, runtime, stopAsked }: Start): Promise<Opened> {
   const layout = new Layout(config.basedir)
   const endpoints = runtime.sockets.length === 0 ? [{ host: config.host, port: config.port }] : runtime.sockets.map((fd) => ({ fd }))
   let service: Service | undefined
@@ -97,7 +103,7 @@ async function open(entrance: Entrance, { config, runtime, stopAsked }: Start): 
     await service.note(places)
     entrance.open(service)
     await service.begin()
-    return { service, places }
+    return { service, places, givenUp: await service.findGivenUp() }
   } catch (error) {
     await entrance.stop(0)
     await Promise.allSettled([service?.close()]) // leaves nothing in the staging directory; why it did not open is what is told

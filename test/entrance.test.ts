@@ -133,6 +133,16 @@ test('a start that fails sends away who waits, leaves nothing, and ends with its
   assert.deepEqual((await listFiles(basedir)).filter((path) => /^(uploads|receipts|tokens)\//.test(path)), [])
 })
 
+test('a start that fails in its last step ends too', { timeout: 60_000 }, async (t) => {
+  if (!needs(t, 'strace', 'strace')) return
+  const [basedir, other] = [await temporaryDirectory(t), await temporaryDirectory(t)]
+  const [proofs, port] = [join(basedir, 'keys', 'proofs'), await freePort()]
+  const injection = ['-P', proofs, '-e', 'trace=openat', '-e', 'inject=openat:error=EIO', '-o', join(other, 'trace')]
+  const starting = startServer(t, { basedir, env: { PORT: String(port) }, through: ['strace', '-f', ...injection] })
+  await assert.rejects(starting, /ended with 1:\nCannot use the base directory .*: EIO: .*\n$/)
+  assert.deepEqual((await listFiles(basedir)).filter((path) => /^uploads\//.test(path)), [])
+})
+
 test('a stop that is asked for during the start sends away who waits, at once, and ends with 0', async (t) => {
   const basedir = await temporaryDirectory(t)
   const { port, starting, hasStarted, signal, goOn } = await startHeld(t, basedir)
