@@ -57,7 +57,7 @@ async function run(command: string, args: readonly string[]): Promise<void> {
 }
 
 async function serve(args: readonly string[]): Promise<void> {
-  process.env['UV_THREADPOOL_SIZE'] ??= POOL_THREADS // read when the pool is first used
+  process.env['UV_THREADPOOL_SIZE'] ||= POOL_THREADS // read when the pool is first used; empty it would mean one
   const config = readConfig(args, process.env)
   if (config.workers > 1 && (await isWorker())) return work(config)
   if (config.workers > 1 && sockets.length > 0) throw new ConfigError([NO_SOCKETS])
