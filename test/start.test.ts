@@ -485,3 +485,9 @@ test('sixteen syncs run at once, or as many as Node is told', async (t) => {
   const [normal = 0, empty = 0, told = 0] = counts
   assert.deepEqual([normal - told, empty - told], [16 - 4, 16 - 4])
 })
+
+test('the program runs where Node is told to take files for modules', (t) => {
+  const option = '--experimental-default-type'
+  if (!process.allowedNodeEnvironmentFlags.has(option)) return t.skip('this Node cannot be told so')
+  assert.equal(runProgram(['--version'], { NODE_OPTIONS: `${option}=module` }).status, 0)
+})
