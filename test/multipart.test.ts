@@ -252,6 +252,22 @@ test('many parts in one chunk, of any length and in any order, come out as in ch
   for (const size of [1, 1460, 65_536]) assert.deepEqual(parseChunks(cut(body, size), options), whole)
 })
 
+for (const filler of ['\xff', '\xff\r', 'd\xff\xff\xff\xff']) {
+  test(`a delimiter at any distance behind ${JSON.stringify(filler)} is found, in a chunk and cut off by its end`, () => {
+    for (const boundary of ['d', 'bound', 'x'.repeat(70)]) {
+      const options = { boundary, limits: LIMITS }
+      for (let bytes = 0; bytes < 700; bytes++) {
+        const content = filler.repeat(bytes).slice(0, bytes)
+        const body = formatBody([{ header: FILE, content }], boundary)
+        const end = body.length - 2 - (bytes % (boundary.length + 8))
+        for (const chunks of [[body], [body.subarray(0, end), body.subarray(end)]]) {
+          assert.deepEqual(parseChunks(chunks, options).parts.map((part) => part.content), [content])
+        }
+      }
+    }
+  })
+}
+
 const named = 'Content-Disposition: form-data; name="name of a field"; filename="name of a file"\r\nContent-Type: application/octet-stream'
 const kept = [
   { name: 'a short header', header: named, content: 'x'.repeat(5000) },

@@ -27,6 +27,7 @@ export class DelimiterSearch {
   readonly #longest = new Uint8Array(256) // for each byte: how long the longest beginning of a delimiter is that ends in it
   readonly #shorter = new Uint8Array(128) // for such a beginning: the next shorter one that ends in the same byte
   readonly #steps: Uint8Array // for each byte: how far the next delimiter may end behind it, at the nearest
+  readonly #foreign = new Uint8Array(256).fill(1) // for each byte: 1 where the delimiter does not have it
   #seen = CRLF.length // how much of the delimiter has been read and not been given out
   #imagined = CRLF.length // how much of that was only imagined, see startAfterLineEnd
   #padding = Buffer.alloc(0) // the blanks, or the one dash, that followed the whole of it
@@ -44,6 +45,7 @@ export class DelimiterSearch {
       this.#shorter[at + 1] = this.#longest[byte] ?? 0
       this.#longest[byte] = at + 1
     }
+    for (const byte of this.#delimiter) this.#foreign[byte] = 0
   }
 
   /**
@@ -83,18 +85,10 @@ export class DelimiterSearch {
 
   /** Returns where the first delimiter begins, be it whole or cut off by the end of the chunk, or the chunk's length. */
   #find(chunk: Buffer, start: number): number {
-    const [delimiter, steps] = [this.#delimiter, this.#steps]
-    const { length } = delimiter
-    const last = delimiter[length - 1]
     const from = chunk.length - start > LONG_BYTES ? chunk.indexOf(CR, start) : start
     if (from === -1) return chunk.length // as in silence, or a file of dashes
-    let end = from + length - 1
-    while (end < chunk.length) {
-      const byte = chunk[end] ?? 0
-      if (byte === last && isAt(chunk, end - length + 1, delimiter) && !isRefuted(chunk, end + 1)) return end - length + 1
-      end += steps[byte] ?? 1
-    }
-    return this.#findBeginning(chunk, start)
+    const whole = findWhole(chunk, from, this.#delimiter, this.#steps, this.#foreign)
+    return whole === -1 ? this.#findBeginning(chunk, start) : whole
   }
 
   /** Returns where a delimiter begins that the end of the chunk cuts off, or the chunk's length. */
@@ -171,6 +165,24 @@ export class DelimiterSearch {
     this.#paddingBytes = 0
     this.#last = undefined
   }
+}
+
+// Returns where the first whole delimiter begins, or -1. A processor fetches four bytes in the time of one where none of
+// them says where to look for the next: so four steps of full length are tried at once.
+function findWhole(chunk: Buffer, from: number, delimiter: Buffer, steps: Uint8Array, foreign: Uint8Array): number {
+  const { length } = delimiter
+  const [last, leap] = [delimiter[length - 1], 4 * length]
+  const flag = (at: number) => foreign[chunk[at] ?? 0] ?? 0
+  let end = from + length - 1
+  while (end < chunk.length) {
+    const byte = chunk[end] ?? 0
+    if (byte === last && isAt(chunk, end - length + 1, delimiter) && !isRefuted(chunk, end + 1)) return end - length + 1
+    const step = steps[byte] ?? 1
+    end += step
+    if (step < length) continue
+    while (end + leap <= chunk.length && (flag(end) & flag(end + length) & flag(end + 2 * length) & flag(end + 3 * length)) === 1) end += leap
+  }
+  return -1
 }
 
 // From its front: there is but one CR in it, so that all these comparisons together take a step a byte at most.
