@@ -102,18 +102,19 @@ test('a process that /proc hides is not taken for dead', async (t) => {
   const copy = await temporaryDirectory(t)
   await chmod(copy, 0o755)
   await cp(join(ROOT, 'dist'), copy, { recursive: true })
-  await writeFile(join(copy, 'package.json'), '{"type":"module"}')
+  await writeFile(join(copy, 'package.json'), '{"type":"commonjs"}')
   await writeFile(join(copy, 'ask.js'), `
-    import { describeSelf, isRunning } from './lib/store/owner.js'
+    const { describeSelf, isRunning } = require('./lib/store/owner.js')
     const tell = (owner) => String(isRunning({ ...describeSelf(), ...owner }, describeSelf()))
     console.log([tell({ pid: ${process.pid}, began: '1' }), tell({ pid: 2 ** 22 + 1 }), tell({})].join())`)
-  const ask = (options: string) => {
+  const runHiding = (options: string, ...command: string[]) => {
     const asUser = `setpriv --reuid=${OTHER_USER} --regid=${OTHER_USER} --clear-groups`
-    return spawnSync('unshare', ['--mount', 'sh', '-c', `mount -t proc -o ${options} proc /proc && exec ${asUser} "$0" "$@"`, process.execPath, join(copy, 'ask.js')], { encoding: 'utf8' })
+    return spawnSync('unshare', ['--mount', 'sh', '-c', `mount -t proc -o ${options} proc /proc && exec ${asUser} "$0" "$@"`, ...command], { encoding: 'utf8' })
   }
-  if (ask('hidepid=0').status !== 0) return t.skip('this user may not mount /proc')
-  assert.equal(ask('hidepid=0').stdout, 'false,false,true\n', 'the number of another process')
-  assert.equal(ask('hidepid=2').stdout, 'undefined,false,true\n')
+  if (runHiding('hidepid=0', 'true').status !== 0) return t.skip('this user may not mount /proc')
+  const ask = (options: string) => runHiding(options, process.execPath, join(copy, 'ask.js')).stdout
+  assert.equal(ask('hidepid=0'), 'false,false,true\n', 'the number of another process')
+  assert.equal(ask('hidepid=2'), 'undefined,false,true\n')
 })
 
 test('the staging of a process that is dead and not yet buried by its parent is cleared away', async (t) => {
