@@ -210,3 +210,23 @@ test('without WebAssembly what comes fast is stored as all else', async (t) => {
     await checkKept(server.basedir, await submitForm(server, [['auth_token', authToken], ['f', randomBytes(3_000_000), `${count}.wav`]]))
   }
 })
+
+const crowds: { name: string; others: number; bytes: number; waits: boolean }[] = [
+  { name: 'alone, a piece is written while the next one comes', others: 0, bytes: 128 * KiB, waits: false },
+  { name: 'in a crowd, the sender waits for its piece', others: 9_000_000, bytes: 32 * KiB, waits: true },
+  { name: 'in a crowd, less than a piece is only gathered', others: 9_000_000, bytes: 31 * KiB, waits: false },
+]
+for (const { name, others, bytes, waits } of crowds) {
+  test(name, async (t) => {
+    const gathered = share()
+    gathered.bytes = others
+    const file = await begin(t, gathered)
+    const wait = file.write(randomBytes(bytes))
+    assert.equal(wait !== undefined, waits)
+    assert.equal(gathered.bytes, others + bytes, 'what is on its way to the disk is in memory too')
+    await wait
+    await file.end()
+    await file.close()
+    assert.equal(gathered.bytes, others)
+  })
+}

@@ -4,14 +4,14 @@ import { openAgain, remove, writeWhole } from '../durable.ts'
 import { BLOCK_BYTES, type DirectWriter, type Slab } from './direct-writer.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
-const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, so that none has to wait
+const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, one after another
 const CROWDED_WRITE_BYTES = 32 * 1024
 const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
 const BURST_BYTES = 256 * 1024 // may have waited in the connection while others were looked after, and tell of no speed
 
 /** What all files share that are arriving in one process. */
 export interface Gathered {
-  /** How many bytes of them wait in memory to be written, but for those in slabs. */
+  /** How many bytes of them are in memory and not written yet, but for those in slabs. */
   bytes: number
   readonly direct: DirectWriter
 }
@@ -56,7 +56,7 @@ export class GrowingFile {
     if (!this.#isEnough()) return undefined
     if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
-    return undefined
+    return this.#isCrowded ? this.#flush : undefined
   }
 
   /** Takes out what is not on its way to the disk yet. */
@@ -98,7 +98,11 @@ export class GrowingFile {
 
   #isEnough(): boolean {
     if (this.#slab !== undefined) return this.#slab.room === 0
-    return this.#waiting.length >= (this.#gathered.bytes > CROWDED_BYTES ? CROWDED_WRITE_BYTES : WRITE_BYTES)
+    return this.#waiting.length >= (this.#isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)
+  }
+
+  get #isCrowded(): boolean {
+    return this.#gathered.bytes > CROWDED_BYTES
   }
 
   // Bytes are copied while the processor still knows them; what they came in is free at once.
@@ -131,9 +135,15 @@ export class GrowingFile {
   // Of what waits, whole blocks only: the next position is then one that can be written to directly.
   async #writeOut(): Promise<void> {
     if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
-    else await this.#write(this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES)))
+    else await this.#write(this.#takeBlocks())
     this.#isFast = this.#writtenBytes - BURST_BYTES > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
     if (!this.#isFast && this.#slab === undefined) await this.#closeDirect() // others may write so
+  }
+
+  #takeBlocks(): Buffer[] {
+    const blocks = this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES))
+    this.#waiting.push(Buffer.concat(this.#waiting.take(BLOCK_BYTES))) // a copy: few bytes are to keep no large chunk
+    return blocks
   }
 
   async #writeSlab(slab: Slab): Promise<void> {
@@ -161,9 +171,15 @@ export class GrowingFile {
   }
 
   async #write(chunks: readonly Buffer[]): Promise<FileHandle> {
-    this.#handle ??= await this.#create(this.path)
-    await writeWhole(this.#handle, chunks, this.#writtenBytes)
-    this.#writtenBytes += lengthOf(chunks)
+    const bytes = lengthOf(chunks)
+    this.#gathered.bytes += bytes
+    try {
+      this.#handle ??= await this.#create(this.path)
+      await writeWhole(this.#handle, chunks, this.#writtenBytes)
+    } finally {
+      this.#gathered.bytes -= bytes
+    }
+    this.#writtenBytes += bytes
     return this.#handle
   }
 }
