@@ -49,22 +49,22 @@ test('a length that is announced counts before it has arrived', async (t) => {
 })
 
 test('bytes of unknown senders are bounded for each address; what came with a good token does not count', async (t) => {
-  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_UNKNOWN_BYTES_PER_ADDRESS: '1000000' } })
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_UNKNOWN_BYTES_PER_ADDRESS: '2000000' } })
   const authToken = await askToken(server)
-  const file = randomBytes(2_000_000)
+  const file = randomBytes(4_000_000)
   const answer = await submitForm(server, [['file', file, 'a.wav'], ['auth_token', authToken]])
   isRefusal(answer, 503, 'too_busy')
   assert.equal(answer.headers.get('retry-after'), '60')
   assert.equal((await submitForm(server, [['auth_token', authToken], ['file', file, 'a.wav']])).status, 200)
   assert.equal((await submitForm(server, [['file', file, 'b.wav']], { Authorization: `Bearer ${authToken}` })).status, 200)
 
-  const waiting = openUpload(server.port, 900_000)
+  const waiting = openUpload(server.port, 1_800_000)
   // A byte is counted before it is written; the last ones wait in memory for more. What is on disk for sure is half a limit.
-  await until('half of the limit is staged', async () => (await stagedBytes(server.basedir)) >= 500_000)
-  isRefusal(await submitForm(server, [['file', randomBytes(500_000), 'c.wav'], ['auth_token', authToken]]), 503, 'too_busy')
+  await until('half of the limit is staged', async () => (await stagedBytes(server.basedir)) >= 1_000_000)
+  isRefusal(await submitForm(server, [['file', randomBytes(1_000_000), 'c.wav'], ['auth_token', authToken]]), 503, 'too_busy')
   waiting.destroy()
   await until('the allowance is given back', async () => {
-    return (await submitForm(server, [['file', randomBytes(500_000), 'd.wav'], ['auth_token', authToken]])).status === 200
+    return (await submitForm(server, [['file', randomBytes(1_000_000), 'd.wav'], ['auth_token', authToken]])).status === 200
   })
 })
 
