@@ -12,7 +12,7 @@ const callOpen = diskCall(promisify<string, string, number, number>(fs.open), fs
 const writev = promisify(fs.writev)
 const callWrite = diskCall(
   (descriptor: number, buffers: readonly Buffer[], position: number | undefined) =>
-    writev(descriptor, buffers, position as number).then(({ bytesWritten }) => bytesWritten),
+    writev(descriptor, buffers, position as number).then(({ bytesWritten }) => bytesWritten), // the types leave out that it may be undefined
   fs.writevSync,
 )
 const callClose = diskCall(promisify(fs.close), fs.closeSync)
