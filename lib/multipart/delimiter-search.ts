@@ -9,6 +9,8 @@ const SPACE = 0x20
 const TAB = 0x09
 const MAX_PADDING_BYTES = 1024
 const LONG_BYTES = 4096
+const BYTES = 256 // there are so many
+const NOTHING = Buffer.alloc(0)
 
 /** What a search came upon: bytes that belong to no delimiter, or a delimiter read to its end. */
 export type Found = Buffer | 'delimiter' | 'close delimiter'
@@ -24,13 +26,11 @@ export type Found = Buffer | 'delimiter' | 'close delimiter'
  */
 export class DelimiterSearch {
   readonly #delimiter: Buffer
-  readonly #longest = new Uint8Array(256) // for each byte: how long the longest beginning of a delimiter is that ends in it
-  readonly #shorter = new Uint8Array(128) // for such a beginning: the next shorter one that ends in the same byte
-  readonly #steps: Uint8Array // for each byte: how far the next delimiter may end behind it, at the nearest
-  readonly #foreign = new Uint8Array(256).fill(1) // for each byte: 1 where the delimiter does not have it
+  readonly #steps: Buffer // for each byte: how far the next delimiter may end behind it, at the nearest
+  readonly #foreign: Buffer // for each byte: 1 where the delimiter does not have it
   #seen = CRLF.length // how much of the delimiter has been read and not been given out
   #imagined = CRLF.length // how much of that was only imagined, see startAfterLineEnd
-  #padding = Buffer.alloc(0) // the blanks, or the one dash, that followed the whole of it
+  #padding = NOTHING // the blanks, or the one dash, that followed the whole of it
   #paddingBytes = 0
   #last: typeof CR | typeof DASH | undefined // the last byte read, where it asks for a certain next one
 
@@ -38,14 +38,14 @@ export class DelimiterSearch {
   constructor(boundary: string) {
     this.#delimiter = Buffer.from(`${CRLF}--${boundary}`, 'latin1')
     const { length } = this.#delimiter
-    this.#steps = new Uint8Array(256).fill(length) // a boundary has 70 bytes at most (RFC 2046 §5.1.1)
-    for (let at = 0; at < length - 1; at++) {
+    const tables = Buffer.allocUnsafe(2 * BYTES) // from the pool: memory of their own would cost more than a small form
+    this.#steps = tables.subarray(0, BYTES).fill(length) // a boundary has 70 bytes at most (RFC 2046 §5.1.1)
+    this.#foreign = tables.subarray(BYTES).fill(1)
+    for (let at = 0; at < length; at++) {
       const byte = this.#delimiter[at] ?? 0
-      this.#steps[byte] = length - 1 - at
-      this.#shorter[at + 1] = this.#longest[byte] ?? 0
-      this.#longest[byte] = at + 1
+      this.#foreign[byte] = 0
+      if (at < length - 1) this.#steps[byte] = length - 1 - at
     }
-    for (const byte of this.#delimiter) this.#foreign[byte] = 0
   }
 
   /**
@@ -94,15 +94,11 @@ export class DelimiterSearch {
   /** Returns where a delimiter begins that the end of the chunk cuts off, or the chunk's length. */
   #findBeginning(chunk: Buffer, start: number): number {
     const { length } = chunk
-    let seen = this.#longest[chunk[length - 1] ?? 0] ?? 0
-    while (seen > length - start || (seen > 0 && !this.#isBegun(chunk, length - seen))) seen = this.#shorter[seen] ?? 0
-    return length - seen
-  }
-
-  #isBegun(chunk: Buffer, start: number): boolean {
-    if (chunk[start] !== CR) return false
-    for (let at = start + 1; at < chunk.length; at++) if (chunk[at] !== this.#delimiter[at - start]) return false
-    return true
+    if (this.#foreign[chunk[length - 1] ?? 0] === 1) return length
+    const nearest = Math.max(start, length - this.#delimiter.length + 1)
+    let at = length - 1
+    while (at > nearest && chunk[at] !== CR) at-- // there is but one CR in a delimiter
+    return isBegun(chunk, at, this.#delimiter) ? at : length
   }
 
   /** Reads on in a delimiter that an earlier chunk began; returns its bytes if it is none. */
@@ -169,7 +165,7 @@ export class DelimiterSearch {
 
 // Returns where the first whole delimiter begins, or -1. A processor fetches four bytes in the time of one where none of
 // them says where to look for the next: so four steps of full length are tried at once.
-function findWhole(chunk: Buffer, from: number, delimiter: Buffer, steps: Uint8Array, foreign: Uint8Array): number {
+function findWhole(chunk: Buffer, from: number, delimiter: Buffer, steps: Buffer, foreign: Buffer): number {
   const { length } = delimiter
   const [last, leap] = [delimiter[length - 1], 4 * length]
   const flag = (at: number) => foreign[chunk[at] ?? 0] ?? 0
@@ -183,6 +179,11 @@ function findWhole(chunk: Buffer, from: number, delimiter: Buffer, steps: Uint8A
     while (end + leap <= chunk.length && (flag(end) & flag(end + length) & flag(end + 2 * length) & flag(end + 3 * length)) === 1) end += leap
   }
   return -1
+}
+
+function isBegun(chunk: Buffer, start: number, delimiter: Buffer): boolean {
+  for (let at = start; at < chunk.length; at++) if (chunk[at] !== delimiter[at - start]) return false
+  return true
 }
 
 // From its front: there is but one CR in it, so that all these comparisons together take a step a byte at most.

@@ -3,12 +3,14 @@ import type { Cursor } from './cursor.ts'
 
 const CR = 0x0d
 const LF = 0x0a
+const LEAST_BYTES = 256 // of the memory that a block is held in
+const NOTHING = Buffer.alloc(0)
 const END_BYTES = 4 // CRLF CRLF: the end of the last line, and the empty line
 
 /** Collects the header block of a part, which may come in any number of chunks; used again for each part. */
 export class HeaderBlock {
   readonly #limitBytes: number
-  #held = Buffer.alloc(256) // grows by doubling
+  #held = NOTHING // grows by doubling
   #heldBytes = 0
   #endBytes = 2 // how much of CRLF CRLF has been seen; 2, as the delimiter's own CRLF stands before the block
 
@@ -62,7 +64,7 @@ export class HeaderBlock {
   #hold(chunk: Buffer, start: number, end: number): void {
     const bytes = this.#heldBytes + end - start
     if (bytes > this.#held.length) {
-      const grown = Buffer.alloc(Math.max(bytes, 2 * this.#held.length))
+      const grown = Buffer.alloc(Math.max(bytes, 2 * this.#held.length, LEAST_BYTES))
       this.#held.copy(grown, 0, 0, this.#heldBytes)
       this.#held = grown
     }
