@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer'
+import { TextDecoder } from 'node:util'
 import { HttpError } from '../errors.ts'
 
 /**
@@ -5,7 +7,7 @@ import { HttpError } from '../errors.ts'
  * on the way, so that a long text need not be in memory whole.
  */
 export class FieldText {
-  readonly #utf8 = new TextDecoder('utf-8', { fatal: true })
+  #utf8: TextDecoder | undefined // from the first piece on that is not UTF-8 by itself: a character may have been cut
   #pieces: Buffer[] = []
   #bytes = 0
 
@@ -16,7 +18,7 @@ export class FieldText {
 
   /** Takes in the next bytes; throws `malformed_text` where they are not UTF-8. */
   add(piece: Buffer): void {
-    this.#check(() => this.#utf8.decode(piece, { stream: true }))
+    if (this.#utf8 !== undefined || !isUtf8(piece)) this.#check(piece)
     this.#bytes += piece.length
     this.#pieces.push(piece)
     if (this.#pieces.length >= 256) this.#pieces = [Buffer.concat(this.#pieces)] // a piece may be one byte
@@ -33,13 +35,15 @@ export class FieldText {
 
   /** Says that the text has ended, and gives what of it was not taken; throws `malformed_text`. */
   finish(): string {
-    this.#check(() => this.#utf8.decode())
+    if (this.#utf8 !== undefined) this.#check(undefined)
     return this.take().toString()
   }
 
-  #check(decode: () => void): void {
+  /** Checks the next bytes, or that the last ones end a character. */
+  #check(piece: Buffer | undefined): void {
+    this.#utf8 ??= new TextDecoder('utf-8', { fatal: true })
     try {
-      decode()
+      this.#utf8.decode(piece, { stream: piece !== undefined })
     } catch (error) {
       throw error instanceof TypeError ? new HttpError('malformed_text', { cause: error }) : error
     }
