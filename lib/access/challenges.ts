@@ -3,6 +3,7 @@ import type { RecipientList } from '../crypt/recipient-list.ts'
 import type { Directories } from '../directories.ts'
 import type { FileOwner } from '../durable.ts'
 import { Records } from './records.ts'
+import { sha256Of } from './secret.ts'
 
 const CHARACTERS = '23456789abcdefghjkmnpqrstuvwxyz' // none that looks like another
 const GROUPS = 3
@@ -33,14 +34,14 @@ export class Challenges {
       return challenge !== undefined && nowMs - challenge.expiresAtMs > KEEP_EXPIRED_MS
     })
     const code = newCode()
-    await this.#records.add(code, { recipients_sha256: digest, expires_at: new Date(nowMs + CHALLENGE_DAYS * DAY_MS).toISOString() })
+    await this.#records.add(sha256Of(code), { recipients_sha256: digest, expires_at: new Date(nowMs + CHALLENGE_DAYS * DAY_MS).toISOString() })
     return code
   }
 
   /** Says what a code that came back is worth for these recipients; case, blanks and hyphens do not matter. */
   async check(text: string, { digest }: RecipientList, nowMs: number): Promise<Outcome> {
     const code = parseCode(text)
-    const challenge = code === undefined ? undefined : parseChallenge(await this.#records.find(code))
+    const challenge = code === undefined ? undefined : parseChallenge(await this.#records.find(sha256Of(code)))
     if (challenge === undefined) return 'unknown'
     if (challenge.digest !== digest) return 'for other recipients'
     return nowMs >= challenge.expiresAtMs ? 'expired' : 'right'

@@ -1,7 +1,7 @@
 import type { Directories } from '../directories.ts'
 import { isProject } from '../project.ts'
 import { Records } from './records.ts'
-import { newSecret } from './secret.ts'
+import { newSecret, sha256Of } from './secret.ts'
 
 const CLIENT_ID = /^[0-9a-f]{32}$/
 
@@ -23,7 +23,7 @@ export class Clients {
   /** Registers a web app and gives its `client_id`, 32 hex digits; it is durable when the promise is fulfilled. */
   async register(client: Client): Promise<string> {
     const clientId = newSecret()
-    await this.#records.add(clientId, {
+    await this.#records.add(sha256Of(clientId), {
       callback_url: client.callbackUrl,
       ...(client.project === undefined ? {} : { project: client.project }),
       registered_at: new Date().toISOString(),
@@ -33,7 +33,7 @@ export class Clients {
 
   /** Finds a registered web app. */
   async find(clientId: string): Promise<Client | undefined> {
-    return CLIENT_ID.test(clientId) ? parseClient(await this.#records.find(clientId)) : undefined
+    return CLIENT_ID.test(clientId) ? parseClient(await this.#records.find(sha256Of(clientId))) : undefined
   }
 }
 

@@ -46,7 +46,7 @@ export class Grants {
     const authToken = `${project}-${newSecret()}`
     const expiresAtMs = Math.floor(nowMs / 1000) * 1000 + wish.minutes * 60_000 // the answer names whole seconds
     const grant = { project, participant, issuedAtMs: nowMs, expiresAtMs, tokenSha256: sha256Of(authToken) }
-    await this.#records.add(authToken, {
+    await this.#records.add(grant.tokenSha256, {
       project,
       ...(participant === undefined ? {} : { participant }),
       issued_at: new Date(nowMs).toISOString(),
@@ -58,7 +58,13 @@ export class Grants {
 
   /** Gives the grant of an auth token; throws `unauthorized_token` or `token_expired`. */
   async check(authToken: string, nowMs: number): Promise<Grant> {
-    const grant = AUTH_TOKEN.test(authToken) ? await this.#find(authToken) : undefined
+    if (!AUTH_TOKEN.test(authToken)) throw new HttpError('unauthorized_token')
+    return this.checkAgain(sha256Of(authToken), nowMs)
+  }
+
+  /** Gives the grant of an auth token that was checked before, by the token's SHA-256; throws as `check` does. */
+  async checkAgain(tokenSha256: string, nowMs: number): Promise<Grant> {
+    const grant = await this.#find(tokenSha256)
     if (grant === undefined) throw new HttpError('unauthorized_token')
     if (nowMs >= grant.expiresAtMs) {
       throw new HttpError('token_expired', { detail: `token ${grant.tokenSha256.slice(0, 8)}` })
@@ -67,12 +73,11 @@ export class Grants {
   }
 
   // What was read less than a second ago is not read again; what is not there is looked for each time.
-  async #find(authToken: string): Promise<Grant | undefined> {
-    const tokenSha256 = sha256Of(authToken)
+  async #find(tokenSha256: string): Promise<Grant | undefined> {
     const readAtMs = performance.now()
     const trusted = this.#trusted.get(tokenSha256)
     if (trusted !== undefined && readAtMs - trusted.readAtMs < TRUST_MS) return trusted.grant
-    const grant = parseGrant(await this.#records.find(authToken), tokenSha256)
+    const grant = parseGrant(await this.#records.find(tokenSha256), tokenSha256)
     this.#trusted.delete(tokenSha256)
     if (grant === undefined) return undefined
     this.#trusted.set(tokenSha256, { grant, readAtMs })

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { entriesOf, type Directories } from '../directories.ts'
 import { createWhole, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
-import { sha256Of } from './secret.ts'
 
 const RECORD = /^[0-9a-f]{64}\.json$/
 
@@ -23,9 +22,9 @@ export class Records {
     this.#owner = owner
   }
 
-  /** Writes a new record; it is durable when the promise is fulfilled. */
-  async add(secret: string, value: object): Promise<void> {
-    const path = this.#pathOf(secret)
+  /** Writes a new record, named by the SHA-256 of its secret; it is durable when the promise is fulfilled. */
+  async add(sha256: string, value: object): Promise<void> {
+    const path = this.#pathOf(sha256)
     const content = `${JSON.stringify(value)}\n`
     await this.#directories.ensure(this.#directory)
     try {
@@ -44,9 +43,9 @@ export class Records {
     }
   }
 
-  /** Reads the record of a secret, or gives undefined where there is none. */
-  find(secret: string): Promise<unknown> {
-    return readRecord(this.#pathOf(secret))
+  /** Reads the record of the secret with this SHA-256, or gives undefined where there is none. */
+  find(sha256: string): Promise<unknown> {
+    return readRecord(this.#pathOf(sha256))
   }
 
   /** Reads every record, with the SHA-256 that it is named by; what is no record, or cannot be read, is passed over. */
@@ -60,7 +59,7 @@ export class Records {
 
   /** Removes records by the SHA-256 that they are named by; that they are gone is durable when the promise is fulfilled. */
   async removeAll(sha256s: readonly string[]): Promise<void> {
-    for (const sha256 of sha256s) await remove(join(this.#directory, `${sha256}.json`))
+    for (const sha256 of sha256s) await remove(this.#pathOf(sha256))
     if (sha256s.length > 0) await syncDirectory(this.#directory)
   }
 
@@ -69,14 +68,14 @@ export class Records {
     let removed = 0
     for await (const { sha256, value } of this.all()) {
       if (!isOver(value)) continue
-      await remove(join(this.#directory, `${sha256}.json`))
+      await remove(this.#pathOf(sha256))
       removed++
     }
     return removed
   }
 
-  #pathOf(secret: string): string {
-    return join(this.#directory, `${sha256Of(secret)}.json`)
+  #pathOf(sha256: string): string {
+    return join(this.#directory, `${sha256}.json`)
   }
 }
 

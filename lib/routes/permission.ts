@@ -46,6 +46,6 @@ export class Permission {
 
   /** Checks once more, when all has come: what was revoked meanwhile adds nothing. Throws `unauthorized_token`. */
   async confirm(): Promise<void> {
-    if (this.#authToken !== undefined) await this.#grants.check(this.#authToken, this.#beganAtMs)
+    if (this.#grant !== undefined) await this.#grants.checkAgain(this.#grant.tokenSha256, this.#beganAtMs)
   }
 }
