@@ -35,11 +35,6 @@ export class ChainFile<Line extends object> {
     this.#owner = owner
   }
 
-  /** Says whether it takes a descriptor. */
-  get isOpen(): boolean {
-    return this.#handle !== undefined
-  }
-
   /** Says whether nothing is being written. */
   get isIdle(): boolean {
     return this.#appending.isIdle

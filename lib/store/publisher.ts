@@ -110,7 +110,7 @@ export class Publisher {
     const directory = this.#layout.responsesOf(submission.project)
     const links = receipt.files.map((file, index) => ({
       from: submission.files[index]?.path ?? '',
-      to: join(directory, file.stored_as),
+      to: `${directory}/${file.stored_as}`,
     }))
     const intentPath = links.length > 1 ? await this.#writeIntent(receipt, links) : undefined
     try {

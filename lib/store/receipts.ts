@@ -15,6 +15,7 @@ export class Receipts {
   readonly #clock: StampClock
   readonly #processName: string
   readonly #files = new Map<string, ChainFile<Receipt>>()
+  readonly #used = new Set<ChainFile<Receipt>>() // those that may be open, the last used last
 
   constructor(layout: Layout, directories: Directories, clock: StampClock, processName: string) {
     this.#layout = layout
@@ -26,10 +27,12 @@ export class Receipts {
   /** Appends one receipt; it is durable when the promise is fulfilled. */
   async append(receipt: Receipt): Promise<void> {
     const file = this.#fileOf(receipt.project)
+    this.#used.delete(file)
+    this.#used.add(file)
     try {
       await file.append(receipt)
     } finally {
-      await Promise.allSettled([this.#closeIdle()]) // what becomes of other files is not this receipt's trouble
+      if (this.#used.size > MOST_OPEN) await Promise.allSettled([this.#closeIdle()]) // what becomes of other files is not this receipt's trouble
     }
   }
 
@@ -49,11 +52,7 @@ export class Receipts {
 
   #fileOf(project: string): ChainFile<Receipt> {
     const known = this.#files.get(project)
-    if (known !== undefined) {
-      this.#files.delete(project) // and set again: the map is in order of use
-      this.#files.set(project, known)
-      return known
-    }
+    if (known !== undefined) return known
     const directory = this.#layout.receiptsOf(project)
     const newPath = () => join(directory, `${this.#clock.next().basic}-${this.#processName.slice(-8)}.ndjson`)
     const file = new ChainFile<Receipt>(directory, newPath, this.#directories)
@@ -62,13 +61,11 @@ export class Receipts {
   }
 
   async #closeIdle(): Promise<void> {
-    let open = [...this.#files.values()].filter((file) => file.isOpen).length
-    for (const file of this.#files.values()) {
-      if (open <= MOST_OPEN) return
-      if (file.isOpen && file.isIdle) {
-        open--
-        await file.close()
-      }
+    for (const file of this.#used) {
+      if (this.#used.size <= MOST_OPEN) return
+      if (!file.isIdle) continue
+      this.#used.delete(file)
+      await file.close()
     }
   }
 }
