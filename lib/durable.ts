@@ -116,7 +116,7 @@ export async function createWhole(path: string, content: string | Uint8Array, ow
   const descriptor = await callOpen(path, 'wx', FILE_MODE)
   try {
     if (owner !== undefined) await giveTo(owner, descriptor)
-    await writeAll(descriptor, [Buffer.from(content)])
+    await writeAll(descriptor, [toBuffer(content)])
     await sync(descriptor)
   } catch (error) {
     await remove(path)
@@ -124,6 +124,11 @@ export async function createWhole(path: string, content: string | Uint8Array, ow
   } finally {
     await callClose(descriptor)
   }
+}
+
+// Without a copy: `Buffer.from` makes one of an array of bytes.
+function toBuffer(content: string | Uint8Array): Buffer {
+  return typeof content === 'string' ? Buffer.from(content) : Buffer.from(content.buffer, content.byteOffset, content.byteLength)
 }
 
 async function giveTo({ uid, gid }: FileOwner, descriptor: number): Promise<void> {
