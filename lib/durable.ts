@@ -110,13 +110,14 @@ export interface FileOwner {
 /**
  * Creates a small file with its whole content, synced; where that fails no file is left.
  * The name itself is durable only once its directory has been synced.
+ * @param content a text, or bytes in pieces
  * @param owner whose file it is to be; this process's where it is not given
  */
-export async function createWhole(path: string, content: string | Uint8Array, owner?: FileOwner): Promise<void> {
+export async function createWhole(path: string, content: string | readonly Uint8Array[], owner?: FileOwner): Promise<void> {
   const descriptor = await callOpen(path, 'wx', FILE_MODE)
   try {
     if (owner !== undefined) await giveTo(owner, descriptor)
-    await writeAll(descriptor, [toBuffer(content)])
+    await writeAll(descriptor, typeof content === 'string' ? [Buffer.from(content)] : content.map(toBuffer))
     await sync(descriptor)
   } catch (error) {
     await remove(path)
@@ -127,8 +128,8 @@ export async function createWhole(path: string, content: string | Uint8Array, ow
 }
 
 // Without a copy: `Buffer.from` makes one of an array of bytes.
-function toBuffer(content: string | Uint8Array): Buffer {
-  return typeof content === 'string' ? Buffer.from(content) : Buffer.from(content.buffer, content.byteOffset, content.byteLength)
+function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 async function giveTo({ uid, gid }: FileOwner, descriptor: number): Promise<void> {

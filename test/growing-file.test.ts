@@ -5,8 +5,10 @@ import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createFile } from '../lib/durable.ts'
-import { BLOCK_BYTES, DirectWriter, type Slab } from '../lib/store/direct-writer.ts'
+import { BLOCK_BYTES, DirectWriter } from '../lib/store/direct-writer.ts'
 import { GrowingFile, type Gathered } from '../lib/store/growing-file.ts'
+import { SharedMemory } from '../lib/store/shared-memory.ts'
+import type { Slab } from '../lib/store/slab.ts'
 import { checkKept } from './evidence.ts'
 import { askToken, needs, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
@@ -16,7 +18,7 @@ const KiB = 1024
 const SLAB_BYTES = 512 * KiB
 const random = makeChance(chooseSeed())
 
-const share = (direct = new DirectWriter()): Gathered => ({ bytes: 0, direct })
+const share = (direct = new DirectWriter()): Gathered => ({ bytes: 0, direct, shared: new SharedMemory() })
 
 async function begin(t: TestContext, gathered: Gathered): Promise<GrowingFile> {
   return new GrowingFile(join(await temporaryDirectory(t), '0.part'), gathered, createFile)

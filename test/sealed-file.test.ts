@@ -9,6 +9,7 @@ import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
 import { createReadable } from '../lib/durable.ts'
 import { DirectWriter } from '../lib/store/direct-writer.ts'
 import { SealedFile } from '../lib/store/sealed-file.ts'
+import { SharedMemory } from '../lib/store/shared-memory.ts'
 import { sha256 } from './evidence.ts'
 import { temporaryDirectory } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
@@ -18,7 +19,7 @@ const [expected, other] = [newIdentity(), newIdentity()]
 const listOf = (identity: Identity) => parseRecipientList(identity.recipient.text)
 const look = async () => undefined
 
-async function begin(t: TestContext, gathered = { bytes: 0, direct: new DirectWriter() }): Promise<SealedFile> {
+async function begin(t: TestContext, gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }): Promise<SealedFile> {
   const path = join(await temporaryDirectory(t), '0.part')
   return new SealedFile(path, listOf(expected), gathered, createReadable)
 }
@@ -47,7 +48,7 @@ for (const size of sizes) {
     for (const rests of [false, true]) {
       const name = `${size} bytes for ${reader === expected ? 'the expected' : 'another'} reader${rests ? ', closed meanwhile' : ''}`
       test(`what is told of an encrypted file is what is stored: ${name}`, async (t) => {
-        const gathered = { bytes: 0, direct: new DirectWriter() }
+        const gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
         const file = await begin(t, gathered)
         const content = randomBytes(size)
         await send(file, content, () => 1 + random(100_000))
@@ -58,7 +59,7 @@ for (const size of sizes) {
         const ends: Buffer[] = []
         const noted = { bytes: size, entries: [] }
         const told = await file.finish({ readers: listOf(reader), look: async (end) => (ends.push(end), noted) })
-        const stored = told.held === undefined ? await readFile(file.path) : Buffer.from(told.held)
+        const stored = told.held === undefined ? await readFile(file.path) : Buffer.concat(told.held)
         assert.deepEqual({ bytes: told.bytes, sha256: told.sha256 }, { bytes: stored.length, sha256: sha256(stored) })
         assert.deepEqual(told.plain, { bytes: size, sha256: sha256(content), zip: noted })
         assert.deepEqual(ends, [content.subarray(Math.max(0, size - 64 * KiB))])
@@ -80,7 +81,7 @@ const moments: [name: string, bring: (file: SealedFile) => Promise<unknown>][] =
 ]
 for (const [name, bring] of moments) {
   test(`nothing is left of an encrypted file that is discarded ${name}`, async (t) => {
-    const gathered = { bytes: 0, direct: new DirectWriter() }
+    const gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
     const file = await begin(t, gathered)
     await bring(file)
     await file.discard()

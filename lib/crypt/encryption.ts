@@ -17,7 +17,7 @@ export class Encryption {
     this.#sealing = new Sealing(fileKey, nonce)
   }
 
-  /** Takes the next bytes of the plaintext; they must not be changed before `final`. */
+  /** Takes the next bytes of the plaintext, and keeps nothing of the memory they are in. */
   update(bytes: Buffer): Buffer[] {
     return this.#afterBegin(this.#sealing.update(bytes))
   }

@@ -23,7 +23,7 @@ export class LateEncryption {
     return formatPaddedHeader(this.#fileKey, recipients.map((recipient) => wrapFileKey(this.#fileKey, recipient)), HEADER_BYTES)
   }
 
-  /** Takes the next bytes of the plaintext; they must not be changed before `final`. */
+  /** Takes the next bytes of the plaintext, and keeps nothing of the memory they are in. */
   update(bytes: Buffer): Buffer[] {
     this.#plainBytes += bytes.length
     return this.#afterBegin(this.#sealing.update(bytes))

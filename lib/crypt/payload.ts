@@ -22,28 +22,41 @@ export function sealedLength(plainBytes: number): number {
 /** Encrypts a payload: bytes in, bytes out, 64 KiB held at most (c2sp.org/age, "Payload"). */
 export class Sealing {
   readonly #nonces: ChunkNonces
-  readonly #pieces = new Pieces()
+  #held = Buffer.alloc(0) // the bytes of the chunk that is not whole yet, or may be the last
+  #heldBytes = 0
 
   constructor(fileKey: Buffer, nonce: Buffer) {
     this.#nonces = new ChunkNonces(fileKey, nonce)
   }
 
-  /** Takes the next bytes of the plaintext; they must not be changed before `final`. */
+  /** Takes the next bytes of the plaintext, and keeps nothing of the memory they are in. */
   update(bytes: Buffer): Buffer[] {
-    this.#pieces.push(bytes)
     const sealed: Buffer[] = []
-    while (this.#pieces.length > CHUNK_BYTES) sealed.push(...this.#seal(CHUNK_BYTES, false)) // whole, and not the last
+    let at = 0
+    while (this.#heldBytes + bytes.length - at > CHUNK_BYTES) {
+      const end = at + CHUNK_BYTES - this.#heldBytes // whole, and not the last
+      sealed.push(...this.#seal(bytes.subarray(at, end), false))
+      at = end
+    }
+    this.#hold(bytes.subarray(at))
     return sealed
   }
 
   /** Ends the plaintext. */
   final(): Buffer[] {
-    return this.#seal(this.#pieces.length, true)
+    return this.#seal(this.#held.subarray(0, 0), true)
   }
 
-  #seal(length: number, isLast: boolean): Buffer[] {
+  #hold(bytes: Buffer): void {
+    if (this.#held.length === 0 && bytes.length > 0) this.#held = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    this.#heldBytes += bytes.copy(this.#held, this.#heldBytes)
+  }
+
+  #seal(rest: Buffer, isLast: boolean): Buffer[] {
     const cipher = createCipheriv(CIPHER, this.#nonces.key, this.#nonces.next(isLast), { authTagLength: TAG_BYTES })
-    const sealed = this.#pieces.take(length).map((piece) => cipher.update(piece))
+    const pieces = [this.#held.subarray(0, this.#heldBytes), rest].filter((piece) => piece.length > 0)
+    const sealed = pieces.map((piece) => cipher.update(piece))
+    this.#heldBytes = 0
     cipher.final()
     return [...sealed, cipher.getAuthTag()]
   }

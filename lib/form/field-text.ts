@@ -20,7 +20,7 @@ export class FieldText {
   add(piece: Buffer): void {
     if (this.#utf8 !== undefined || !isUtf8(piece)) this.#check(piece)
     this.#bytes += piece.length
-    this.#pieces.push(piece)
+    this.#pieces.push(Buffer.from(piece)) // a copy, for the piece belongs to the caller
     if (this.#pieces.length >= 256) this.#pieces = [Buffer.concat(this.#pieces)] // a piece may be one byte
   }
 

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { HttpError } from '../errors.ts'
+import { free } from '../free.ts'
 import type { Cutoff } from './cutoff.ts'
 
 const DRAIN_BYTES = 64 * 1024 * 1024
 const DRAIN_SECONDS = 300
 
-/** Takes the next bytes of a body; a promise makes the sender wait. */
+/** Takes the next bytes of a body, and keeps nothing of the memory they are in; a promise makes the sender wait. */
 export type Take = (chunk: Buffer) => Promise<void> | undefined
 
 /**
@@ -39,6 +40,7 @@ export function readBody(
       if (bytes > limits.bytes) return settle(() => reject(new HttpError('request_too_large')))
       try {
         const wait = take(chunk)
+        free(chunk)
         if (wait !== undefined) pauseUntil(wait)
       } catch (error) {
         settle(() => reject(error))

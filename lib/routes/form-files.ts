@@ -54,6 +54,11 @@ export class FormFiles {
     return parts
   }
 
+  /** Says that all of it is published. */
+  release(): void {
+    for (const file of this.#begun) file.release()
+  }
+
   /** Removes everything. */
   async discard(): Promise<void> {
     this.#isDiscarded = true

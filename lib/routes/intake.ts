@@ -58,7 +58,7 @@ export class Intake {
     this.#files = new FormFiles(parts.stage)
   }
 
-  /** Takes the next events of the form; a promise asks the sender to wait. */
+  /** Takes the next events of the form, and keeps nothing of the memory they are in; a promise asks the sender to wait. */
   take(events: Iterable<FormEvent>): Promise<void> | undefined {
     const waits: Promise<void>[] = []
     for (const event of events) {
@@ -79,6 +79,11 @@ export class Intake {
     const said = this.#fields.filter((field) => !isOurs(field))
     if (said.length > 0) await this.#keepFields(said)
     return { files: await this.#files.finish(readers), fields: this.#fields.filter(isOurs) }
+  }
+
+  /** Says that all of it is published. */
+  release(): void {
+    this.#files.release()
   }
 
   /** Removes everything that was staged. */

@@ -127,6 +127,7 @@ async function keep(parts: SubmitParts, exchange: Exchange, permission: Permissi
   const { files, fields } = await form.intake.finish(await form.readers.learn(project))
   await permission.confirm() // a participant who has withdrawn is not to come back with an upload that took long
   const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
+  form.intake.release()
   const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
   if (isRepeated) parts.measures.repeated(project)
   else parts.measures.stored({ project, files: receipt.files.length, bytes })

@@ -22,8 +22,8 @@ export interface Content {
   readonly bytes: number
   /** Of what is stored. */
   readonly sha256: string
-  /** What is stored, where none of it is on disk yet. */
-  readonly held?: Uint8Array<ArrayBuffer>
+  /** What is stored, one piece behind the other, where none of it is on disk yet. */
+  readonly held?: readonly Uint8Array[]
   /** Where what is stored is encrypted. */
   readonly plain?: Plain
 }
@@ -40,7 +40,7 @@ export interface Arriving {
   readonly path: string
   /** How many bytes have come. */
   readonly bytes: number
-  /** Takes the next bytes. Returns a promise where the sender should wait until the disk has caught up. */
+  /** Takes the next bytes, and keeps nothing of the memory they are in. Returns a promise where the sender should wait until the disk has caught up. */
   write(bytes: Buffer): Promise<void> | undefined
   /** After the last byte: keeps the file in memory where nothing of it is on disk; says whether it did. */
   hold(): boolean
@@ -50,6 +50,8 @@ export interface Arriving {
   rest(): Promise<void>
   /** Makes the content durable, unless it is held; its name is not durable yet. To be called once. */
   finish(closing: Closing | undefined): Promise<Content>
+  /** Says that what was held is published, and nobody looks at it any more. */
+  release(): void
   /** Removes the file and everything it holds; may be called at any time, and more than once. */
   discard(): Promise<void>
 }

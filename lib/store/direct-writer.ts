@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { openDirect, writeWhole } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { Slab } from './slab.ts'
 
 declare const WebAssembly: { readonly Memory: new (pages: { readonly initial: number }) => { readonly buffer: ArrayBuffer } }
 
@@ -12,32 +13,6 @@ const SLAB_BYTES = 512 * 1024
 const MOST_SLABS = 40 // no more than 20 MiB, and none before files come fast
 const MOST_OPEN = 40 // each has another descriptor beside it, which nobody has counted on
 const PAGE_BYTES = 65_536 // WebAssembly Core Specification, §4.2.8
-
-/** Memory in which a piece of a file is put together. */
-export class Slab {
-  readonly memory: Buffer
-  #bytes = 0
-
-  constructor(memory: Buffer) {
-    this.memory = memory
-  }
-
-  /** How many bytes it has room for. */
-  get room(): number {
-    return this.memory.length - this.#bytes
-  }
-
-  /** What was put in. */
-  get content(): Buffer {
-    return this.memory.subarray(0, this.#bytes)
-  }
-
-  /** Puts bytes behind those that are in it; there must be room for them. */
-  add(bytes: Buffer): void {
-    bytes.copy(this.memory, this.#bytes)
-    this.#bytes += bytes.length
-  }
-}
 
 /**
  * Writes large pieces past the page cache (open(2), `O_DIRECT`): the kernel then neither copies them nor finds memory for
@@ -55,7 +30,7 @@ export class DirectWriter {
     if (this.#isRefused) return undefined
     this.#memory ??= makeMemory()
     const memory = this.#memory.pop()
-    return memory === undefined ? undefined : new Slab(memory)
+    return memory === undefined ? undefined : new Slab(memory, true)
   }
 
   /** Takes memory back; nothing may use it any more. */

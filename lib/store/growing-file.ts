@@ -1,24 +1,26 @@
 import type { FileHandle } from 'node:fs/promises'
-import { Pieces } from '../crypt/pieces.ts'
 import { openAgain, remove, writeWhole } from '../durable.ts'
-import { BLOCK_BYTES, type DirectWriter, type Slab } from './direct-writer.ts'
+import { BLOCK_BYTES, type DirectWriter } from './direct-writer.ts'
+import type { SharedMemory } from './shared-memory.ts'
+import { Slab } from './slab.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
-const CROWDED_BYTES = 8 * 1024 * 1024 // of all files; above it each is written in small pieces, one after another
+const CROWDED_BYTES = 4 * 1024 * 1024 // of all files; above it each is written in small pieces, one after another
 const CROWDED_WRITE_BYTES = 32 * 1024
 const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
 const BURST_BYTES = 256 * 1024 // may have waited in the connection while others were looked after, and tell of no speed
 
 /** What all files share that are arriving in one process. */
 export interface Gathered {
-  /** How many bytes of them are in memory and not written yet, but for those in slabs. */
+  /** How many bytes of them are in memory and not written yet, but for those that go past the page cache. */
   bytes: number
   readonly direct: DirectWriter
+  readonly shared: SharedMemory
 }
 
 /**
- * A file whose bytes come little by little. They are gathered and written in large pieces; at most two pieces are in
- * memory, whatever the size of the file.
+ * A file whose bytes come little by little. They are copied while the processor still knows them, and written in large
+ * pieces; at most two pieces and a chunk are in memory, whatever the size of the file.
  */
 export class GrowingFile {
   readonly path: string
@@ -26,8 +28,7 @@ export class GrowingFile {
   readonly #gathered: Gathered
   #handle: FileHandle | undefined
   #direct: FileHandle | undefined // of the same file
-  #slab: Slab | undefined // what comes before the bytes that wait
-  readonly #waiting = new Pieces()
+  #slabs: Slab[] = [] // what waits to be written, in order: one that is aligned, perhaps, and others behind it
   #writtenBytes = 0
   readonly #beganAtMs = performance.now()
   #isFast = false
@@ -48,27 +49,29 @@ export class GrowingFile {
     return this.#handle !== undefined || this.#flush !== undefined
   }
 
-  /** Takes the next bytes. Returns a promise where the sender should wait until the disk has caught up. */
+  /** Copies the next bytes. Returns a promise where the sender should wait until the disk has caught up. */
   write(bytes: Buffer): Promise<void> | undefined {
-    this.#waiting.push(bytes)
-    this.#gathered.bytes += bytes.length
-    if (this.#isFast || this.#slab !== undefined) this.#fillSlab()
+    if (this.#isFast) this.#gatherAligned()
+    this.#gather(bytes)
     if (!this.#isEnough()) return undefined
     if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
     return this.#isCrowded ? this.#flush : undefined
   }
 
-  /** Takes out what is not on its way to the disk yet. */
-  takeWaiting(): Buffer[] {
-    return this.#take(this.#waiting.length)
+  /** Takes out what is not on its way to the disk yet; it is the caller's to give back. */
+  takeWaiting(): Slab[] {
+    const taken = this.#slabs
+    this.#slabs = []
+    for (const slab of taken) this.#uncount(slab)
+    return taken
   }
 
   /** Writes what is left, and gives the file, which stays open. */
   async end(): Promise<FileHandle> {
     await this.#flush
-    if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
-    return this.#write(this.takeWaiting())
+    while (this.#slabs.length > 0) await this.#writeNext(this.#takeNext(true))
+    return this.#write([])
   }
 
   /** Gives the file after `end`, opened again where it was closed. */
@@ -86,9 +89,10 @@ export class GrowingFile {
 
   /** Removes the file and everything it holds; may be called at any time but while `end` is under way, and more than once. */
   async discard(): Promise<void> {
-    this.takeWaiting()
     await Promise.allSettled([this.#flush]) // a failure was told to whoever waited for it
-    this.#giveSlab()
+    const slabs = this.#slabs
+    this.#slabs = []
+    for (const slab of slabs) this.#give(slab)
     try {
       await this.close()
     } finally {
@@ -96,31 +100,36 @@ export class GrowingFile {
     }
   }
 
+  #gather(bytes: Buffer): void {
+    const last = this.#slabs.at(-1)
+    const uncounted = last?.isAligned === true ? last.room : 0
+    this.#gathered.shared.gather(this.#slabs, bytes)
+    this.#gathered.bytes += Math.max(0, bytes.length - uncounted)
+  }
+
+  // What waits already goes in first: the position of the next piece stays one that can be written to directly.
+  #gatherAligned(): void {
+    const waitingBytes = this.#slabs[0]?.isAligned === true ? undefined : bytesOf(this.#slabs)
+    if (waitingBytes === undefined) return
+    const aligned = this.#gathered.direct.take()
+    if (aligned === undefined) return
+    if (waitingBytes >= aligned.room) return this.#gathered.direct.give(aligned)
+    const waiting = this.#slabs
+    this.#slabs = [aligned]
+    for (const slab of waiting) {
+      aligned.add(slab.content)
+      this.#give(slab)
+    }
+  }
+
   #isEnough(): boolean {
-    if (this.#slab !== undefined) return this.#slab.room === 0
-    return this.#waiting.length >= (this.#isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)
+    const [first] = this.#slabs
+    if (first?.isAligned === true) return first.room === 0
+    return bytesOf(this.#slabs) >= (this.#isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)
   }
 
   get #isCrowded(): boolean {
     return this.#gathered.bytes > CROWDED_BYTES
-  }
-
-  // Bytes are copied while the processor still knows them; what they came in is free at once.
-  #fillSlab(): void {
-    this.#slab ??= this.#gathered.direct.take()
-    if (this.#slab === undefined) return
-    for (const bytes of this.#take(this.#slab.room)) this.#slab.add(bytes)
-  }
-
-  #take(bytes: number): Buffer[] {
-    const taken = this.#waiting.take(bytes)
-    this.#gathered.bytes -= lengthOf(taken)
-    return taken
-  }
-
-  #giveSlab(): void {
-    if (this.#slab !== undefined) this.#gathered.direct.give(this.#slab)
-    this.#slab = undefined
   }
 
   #startFlush(): void {
@@ -132,31 +141,53 @@ export class GrowingFile {
     flush.then(settled, () => undefined) // a failed flush stays, for `write` or `end` to tell of
   }
 
-  // Of what waits, whole blocks only: the next position is then one that can be written to directly.
   async #writeOut(): Promise<void> {
-    if (this.#slab !== undefined) await this.#writeSlab(this.#slab)
-    else await this.#write(this.#takeBlocks())
+    await this.#writeNext(this.#takeNext(false))
     this.#isFast = this.#writtenBytes - BURST_BYTES > FAST_BYTES_PER_MS * (performance.now() - this.#beganAtMs)
-    if (!this.#isFast && this.#slab === undefined) await this.#closeDirect() // others may write so
+    if (!this.#isFast && this.#slabs[0]?.isAligned !== true) await this.#closeDirect() // others may write so
   }
 
-  #takeBlocks(): Buffer[] {
-    const blocks = this.#take(this.#waiting.length - (this.#waiting.length % BLOCK_BYTES))
-    this.#waiting.push(Buffer.concat(this.#waiting.take(BLOCK_BYTES))) // a copy: few bytes are to keep no large chunk
-    return blocks
+  /** Takes out what is written next: a slab that is aligned, or those before the next one. */
+  #takeNext(isLast: boolean): Slab[] {
+    const [first] = this.#slabs
+    if (first?.isAligned === true) return this.#slabs.splice(0, 1)
+    const taken = this.#slabs
+    this.#slabs = []
+    const rest = isLast ? undefined : this.#cutBlocks(taken)
+    if (rest !== undefined) this.#slabs.push(rest)
+    return taken
   }
 
-  async #writeSlab(slab: Slab): Promise<void> {
-    this.#slab = undefined
-    try {
-      const { content } = slab
-      const blocks = content.subarray(0, content.length - (content.length % BLOCK_BYTES))
-      const written = (await this.#writeDirectly(blocks)) ? blocks.length : 0
-      this.#writtenBytes += written
-      await this.#write([content.subarray(written)])
-    } finally {
-      this.#gathered.direct.give(slab)
+  // Whole blocks only: the next position is then one that can be written to directly. What is left is few bytes, which
+  // are to keep no slab.
+  #cutBlocks(slabs: readonly Slab[]): Slab | undefined {
+    let restBytes = bytesOf(slabs) % BLOCK_BYTES
+    const pieces: Buffer[] = []
+    for (const slab of slabs.toReversed()) {
+      const cutBytes = Math.min(slab.bytes, restBytes)
+      pieces.unshift(slab.content.subarray(slab.bytes - cutBytes))
+      slab.shorten(cutBytes)
+      restBytes -= cutBytes
     }
+    const rest = Buffer.concat(pieces)
+    return rest.length === 0 ? undefined : fullSlab(rest)
+  }
+
+  async #writeNext(slabs: readonly Slab[]): Promise<void> {
+    try {
+      const [first] = slabs
+      if (first?.isAligned === true) await this.#writeAligned(first)
+      else await this.#write(slabs.map(({ content }) => content))
+    } finally {
+      for (const slab of slabs) this.#give(slab)
+    }
+  }
+
+  async #writeAligned({ content }: Slab): Promise<void> {
+    const blocks = content.subarray(0, content.length - (content.length % BLOCK_BYTES))
+    const written = (await this.#writeDirectly(blocks)) ? blocks.length : 0
+    this.#writtenBytes += written
+    await this.#write([content.subarray(written)])
   }
 
   async #writeDirectly(blocks: Buffer): Promise<boolean> {
@@ -171,19 +202,29 @@ export class GrowingFile {
   }
 
   async #write(chunks: readonly Buffer[]): Promise<FileHandle> {
-    const bytes = lengthOf(chunks)
-    this.#gathered.bytes += bytes
-    try {
-      this.#handle ??= await this.#create(this.path)
-      await writeWhole(this.#handle, chunks, this.#writtenBytes)
-    } finally {
-      this.#gathered.bytes -= bytes
-    }
-    this.#writtenBytes += bytes
+    this.#handle ??= await this.#create(this.path)
+    await writeWhole(this.#handle, chunks, this.#writtenBytes)
+    this.#writtenBytes += chunks.reduce((sum, chunk) => sum + chunk.length, 0)
     return this.#handle
+  }
+
+  #give(slab: Slab): void {
+    this.#uncount(slab)
+    if (slab.isAligned) this.#gathered.direct.give(slab)
+    else this.#gathered.shared.give(slab)
+  }
+
+  #uncount(slab: Slab): void {
+    if (!slab.isAligned) this.#gathered.bytes -= slab.bytes
   }
 }
 
-function lengthOf(chunks: readonly Buffer[]): number {
-  return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+function fullSlab(bytes: Buffer): Slab {
+  const slab = new Slab(bytes, false)
+  slab.add(bytes)
+  return slab
+}
+
+function bytesOf(slabs: readonly Slab[]): number {
+  return slabs.reduce((sum, slab) => sum + slab.bytes, 0)
 }

@@ -118,10 +118,10 @@ export class PublishingThread {
     this.#gathered = []
     for (const { number, caller } of gathered) this.#waiting.set(number, caller)
     const order = gathered.map(({ number, submission }) => ({ number, submission })) satisfies Order
-    const files = gathered.flatMap(({ submission }) => submission.files)
+    const pieces = gathered.flatMap(({ submission }) => submission.files.flatMap(({ held = [] }) => held))
     try {
       this.#worker ??= this.#begin()
-      this.#worker.postMessage(order, files.flatMap(({ held }) => (held === undefined ? [] : [held.buffer])))
+      this.#worker.postMessage(order, pieces.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : [])))
       this.#rounds++
     } catch (error) {
       this.#fail(gathered.map(({ number }) => number), error) // the system has no thread to give, for one

@@ -2,11 +2,13 @@ import { createHash, type Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { Encryption } from '../crypt/encryption.ts'
 import { HEADER_BYTES, LateEncryption } from '../crypt/late-encryption.ts'
-import { Pieces } from '../crypt/pieces.ts'
 import type { RecipientList } from '../crypt/recipient-list.ts'
 import { syncFile, writeAt } from '../durable.ts'
+import { free } from '../free.ts'
 import type { Arriving, Closing, Content, Zip } from './arriving.ts'
 import { GrowingFile, type Gathered } from './growing-file.ts'
+import type { SharedMemory } from './shared-memory.ts'
+import type { Slab } from './slab.ts'
 
 const SMALL_BYTES = 64 * 1024 // up to here a file waits as it came, and is encrypted when its readers are known
 const LOOK_BYTES = 64 * 1024
@@ -31,7 +33,9 @@ export class SealedFile implements Arriving {
   readonly #file: GrowingFile
   readonly #expected: RecipientList
   readonly #plainHash = createHash('sha256')
-  readonly #small = new Pieces()
+  readonly #shared: SharedMemory
+  #small: Slab[] = []
+  #held: Slab[] = []
   #bytes = 0
   #body: Body | undefined
   #work: Promise<unknown> | undefined
@@ -43,6 +47,7 @@ export class SealedFile implements Arriving {
    */
   constructor(path: string, expected: RecipientList, gathered: Gathered, create: (path: string) => Promise<FileHandle>) {
     this.#file = new GrowingFile(path, gathered, create)
+    this.#shared = gathered.shared
     this.#expected = expected
   }
 
@@ -58,11 +63,10 @@ export class SealedFile implements Arriving {
     this.#plainHash.update(bytes)
     this.#bytes += bytes.length
     if (this.#body !== undefined) return this.#add(this.#body, this.#body.encryption.update(bytes))
-    this.#small.push(bytes)
-    if (this.#small.length <= SMALL_BYTES) return undefined
+    if (this.#bytes <= SMALL_BYTES) return void this.#shared.gather(this.#small, bytes)
     const body = this.#begin()
     body.prepared = prepare(body.encryption, this.#expected)
-    return this.#add(body, this.#encryptSmall(body))
+    return this.#add(body, [...this.#encryptSmall(body), ...body.encryption.update(bytes)])
   }
 
   hold(): boolean {
@@ -92,8 +96,15 @@ export class SealedFile implements Arriving {
     return this.#do(() => (body === undefined ? this.#finishSmall(closing) : this.#finishBody(body, closing)))
   }
 
+  release(): void {
+    for (const slab of this.#held) this.#shared.give(slab)
+    this.#held = []
+  }
+
   async discard(): Promise<void> {
     await Promise.allSettled([this.#work]) // a failure was told to whoever waited for it
+    this.#giveSmall()
+    this.release()
     await this.#file.discard()
   }
 
@@ -105,11 +116,14 @@ export class SealedFile implements Arriving {
   }
 
   #encryptSmall({ encryption }: Body): Buffer[] {
-    return this.#takeSmall().flatMap((piece) => encryption.update(piece))
+    const sealed = this.#small.flatMap(({ content }) => encryption.update(content))
+    this.#giveSmall()
+    return sealed
   }
 
-  #takeSmall(): Buffer[] {
-    return this.#small.take(this.#small.length)
+  #giveSmall(): void {
+    for (const slab of this.#small) this.#shared.give(slab)
+    this.#small = []
   }
 
   #add(body: Body, sealed: readonly Buffer[]): Promise<void> | undefined {
@@ -118,16 +132,21 @@ export class SealedFile implements Arriving {
       body.prepared?.hash.update(piece)
       body.bytes += piece.length
       wait = this.#file.write(piece) ?? wait
+      free(piece)
     }
     return wait
   }
 
   async #finishSmall({ readers, look }: Closing): Promise<Content> {
-    const plain = Buffer.concat(this.#takeSmall())
+    const plain = Buffer.concat(this.#small.map(({ content }) => content))
+    this.#giveSmall()
     const encryption = new Encryption(readers.recipients)
-    const held = new Uint8Array(Buffer.concat([...encryption.update(plain), ...encryption.final()])) // for another thread to take
-    const sha256 = createHash('sha256').update(held).digest('hex')
-    return { bytes: held.length, sha256, held, plain: this.#describePlain(await look(plain)) }
+    for (const piece of [...encryption.update(plain), ...encryption.final()]) this.#shared.gather(this.#held, piece)
+    const held = this.#held.map(({ content }) => content)
+    const hash = createHash('sha256')
+    for (const piece of held) hash.update(piece)
+    const bytes = held.reduce((sum, piece) => sum + piece.length, 0)
+    return { bytes, sha256: hash.digest('hex'), held, plain: this.#describePlain(await look(plain)) }
   }
 
   async #finishBody(body: Body, { readers, look }: Closing): Promise<Content> {

@@ -3,13 +3,16 @@ import type { FileHandle } from 'node:fs/promises'
 import { syncFile } from '../durable.ts'
 import { GrowingFile, type Gathered } from './growing-file.ts'
 import type { Arriving, Content } from './arriving.ts'
+import type { SharedMemory } from './shared-memory.ts'
+import type { Slab } from './slab.ts'
 
 /** A file that is still arriving and is stored as it came; its bytes are hashed on the way. */
 export class StagedFile implements Arriving {
   readonly #file: GrowingFile
   readonly #hash = createHash('sha256')
   #bytes = 0
-  #held: Uint8Array<ArrayBuffer> | undefined
+  readonly #shared: SharedMemory
+  #held: readonly Slab[] | undefined
   #end: Promise<void> | undefined
 
   /**
@@ -18,6 +21,7 @@ export class StagedFile implements Arriving {
    */
   constructor(path: string, gathered: Gathered, create: (path: string) => Promise<FileHandle>) {
     this.#file = new GrowingFile(path, gathered, create)
+    this.#shared = gathered.shared
   }
 
   get path(): string {
@@ -36,7 +40,7 @@ export class StagedFile implements Arriving {
 
   hold(): boolean {
     if (this.#file.isOnDisk) return false
-    this.#held = join(this.#file.takeWaiting(), this.#bytes)
+    this.#held = this.#file.takeWaiting()
     return true
   }
 
@@ -51,11 +55,17 @@ export class StagedFile implements Arriving {
 
   async finish(): Promise<Content> {
     if (this.#held === undefined) await this.end()
-    const held = this.#held === undefined ? {} : { held: this.#held }
+    const held = this.#held === undefined ? {} : { held: this.#held.map(({ content }) => content) }
     return { bytes: this.#bytes, sha256: this.#hash.digest('hex'), ...held }
   }
 
+  release(): void {
+    for (const slab of this.#held ?? []) this.#shared.give(slab)
+    this.#held = []
+  }
+
   async discard(): Promise<void> {
+    this.release()
     await Promise.allSettled([this.#end]) // a failure was told to whoever waited for it
     await this.#file.discard()
   }
@@ -64,15 +74,4 @@ export class StagedFile implements Arriving {
     await syncFile(await this.#file.end())
     await this.#file.close()
   }
-}
-
-// In memory of its own, which another thread can take over.
-function join(chunks: readonly Buffer[], bytes: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(bytes)
-  let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
-  }
-  return whole
 }

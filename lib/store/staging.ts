@@ -8,6 +8,7 @@ import type { Arriving } from './arriving.ts'
 import { DirectWriter } from './direct-writer.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from './owner.ts'
 import { SealedFile } from './sealed-file.ts'
+import { SharedMemory } from './shared-memory.ts'
 import { StagedFile } from './staged-file.ts'
 
 const OWNER_FILE = 'owner.json'
@@ -24,7 +25,7 @@ export class Staging {
   readonly #directories: Directories
   readonly #self: Owner = describeSelf()
   readonly path: string
-  readonly #gathered = { bytes: 0, direct: new DirectWriter() }
+  readonly #gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
   #count = 0
 
   /** @param name the name of this process, `<start>-<8 hex digits>` */
@@ -65,7 +66,7 @@ export class Staging {
   }
 
   /** Creates a file of `stage` that is not on disk yet, with its whole content; its content is then durable. */
-  createStaged(path: string, content: Uint8Array): Promise<void> {
+  createStaged(path: string, content: readonly Uint8Array[]): Promise<void> {
     return this.#make(() => createWhole(path, content))
   }
 

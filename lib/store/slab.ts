@@ -1,0 +1,39 @@
+/** Memory in which a piece of a file is put together; it is used again and again. */
+export class Slab {
+  readonly memory: Buffer
+  /** Whether the memory begins at a page, as writes past the page cache need it. */
+  readonly isAligned: boolean
+  #bytes = 0
+
+  constructor(memory: Buffer, isAligned: boolean) {
+    this.memory = memory
+    this.isAligned = isAligned
+  }
+
+  /** How many bytes were put in. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** How many more bytes it has room for. */
+  get room(): number {
+    return this.memory.length - this.#bytes
+  }
+
+  /** What was put in. */
+  get content(): Buffer {
+    return this.memory.subarray(0, this.#bytes)
+  }
+
+  /** Copies bytes behind those that are in it, as many as there is room for; says how many. */
+  add(bytes: Buffer): number {
+    const added = bytes.copy(this.memory, this.#bytes)
+    this.#bytes += added
+    return added
+  }
+
+  /** Takes so many bytes off its end. */
+  shorten(bytes: number): void {
+    this.#bytes -= bytes
+  }
+}
