@@ -42,10 +42,11 @@ test('systemd waits longer for a stop than the server does for uploads', () => {
 
 test('a crash writes nothing of what participants sent to a disk', () => {
   assert.equal(settingOf('LimitCORE'), '0')
+  assert.equal(settingOf('MemorySwapMax'), '0')
 })
 
 test('every variable that the units set is a setting, or one of Node', () => {
-  const known = new Set<string>([...Object.values(SETTINGS).map((row) => row.variable), 'NODE_OPTIONS'])
+  const known = new Set<string>(Object.values(SETTINGS).map((row) => row.variable))
   const text = UNIT + ['network.conf', 'tls.conf'].map((name) => readFileSync(join(DEPLOY, name), 'utf8')).join('')
   const named = [...text.matchAll(/^Environment=(\w+)=/gm)].map((match) => match[1] ?? '')
   assert.ok(named.length >= 5, named.join())
