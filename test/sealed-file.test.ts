@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { decrypt } from '../lib/crypt/decryption.ts'
 import { newIdentity, type Identity } from '../lib/crypt/keys.ts'
 import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
@@ -98,4 +100,24 @@ test('an encrypted file that was cut on the disk is not promised to another read
   await truncate(file.path, 450_000)
   await assert.rejects(file.finish({ readers: listOf(other), look }), /became shorter/)
   await file.discard()
+})
+
+test('files that have ended keep little memory until their form ends', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const ended: SealedFile[] = []
+  const measure = () => {
+    collect()
+    return process.memoryUsage().arrayBuffers
+  }
+  const before = measure()
+  for (let count = 0; count < 50; count++) {
+    const file = await begin(t)
+    await send(file, randomBytes(70_000), () => 64 * KiB)
+    await file.end()
+    await file.rest()
+    ended.push(file)
+  }
+  assert.ok((measure() - before) / ended.length < 16 * KiB)
+  for (const file of ended) await file.discard()
 })

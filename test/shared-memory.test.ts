@@ -51,6 +51,19 @@ test('nobody is given memory that somebody has, and what was given back is used 
   assert.ok(again.filter(isKept).every((slab) => known.has(placeOf(slab).buffer)))
 })
 
+test('few bytes keep little memory, and go on in a slab where they become many', () => {
+  const memory = new SharedMemory()
+  const slabs: Slab[] = []
+  const content = randomBytes(40 * KiB)
+  for (let at = 0; at < content.length; at++) {
+    memory.gather(slabs, content.subarray(at, at + 1))
+    const memoryBytes = slabs.reduce((sum, slab) => sum + slab.memory.length, 0)
+    if (at < 4095) assert.ok(memoryBytes <= 2 * (at + 1), `${at + 1} bytes keep ${memoryBytes}`)
+    else assert.equal(memoryBytes, at < 32 * KiB ? 32 * KiB : 64 * KiB, `${at + 1} bytes`)
+  }
+  assert.ok(contentOf(slabs).equals(content))
+})
+
 const freed = [
   { what: 'all that is in their memory', bytes: Buffer.allocUnsafeSlow(64 * KiB), left: 0 },
   { what: 'a part of their memory', bytes: Buffer.allocUnsafeSlow(64 * KiB).subarray(1), left: 64 * KiB - 1 },

@@ -4,6 +4,7 @@ import { Pieces } from './pieces.ts'
 
 const CIPHER = 'chacha20-poly1305'
 const TAG_BYTES = 16
+const NOTHING = Buffer.alloc(0)
 
 /** How long the nonce before a payload is, in bytes. */
 export const NONCE_BYTES = 16
@@ -22,7 +23,7 @@ export function sealedLength(plainBytes: number): number {
 /** Encrypts a payload: bytes in, bytes out, 64 KiB held at most (c2sp.org/age, "Payload"). */
 export class Sealing {
   readonly #nonces: ChunkNonces
-  #held = Buffer.alloc(0) // the bytes of the chunk that is not whole yet, or may be the last
+  #held = NOTHING // the bytes of the chunk that is not whole yet, or may be the last
   #heldBytes = 0
 
   constructor(fileKey: Buffer, nonce: Buffer) {
@@ -44,11 +45,18 @@ export class Sealing {
 
   /** Ends the plaintext. */
   final(): Buffer[] {
-    return this.#seal(this.#held.subarray(0, 0), true)
+    const sealed = this.#seal(NOTHING, true)
+    this.#held = NOTHING // whoever encrypts a thousand files may keep what is known of each
+    return sealed
   }
 
   #hold(bytes: Buffer): void {
-    if (this.#held.length === 0 && bytes.length > 0) this.#held = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    const needed = this.#heldBytes + bytes.length
+    if (needed > this.#held.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(needed, 2 * this.#held.length)))
+      this.#held.copy(larger, 0, 0, this.#heldBytes)
+      this.#held = larger
+    }
     this.#heldBytes += bytes.copy(this.#held, this.#heldBytes)
   }
 

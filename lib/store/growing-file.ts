@@ -101,10 +101,12 @@ export class GrowingFile {
   }
 
   #gather(bytes: Buffer): void {
-    const last = this.#slabs.at(-1)
-    const uncounted = last?.isAligned === true ? last.room : 0
-    this.#gathered.shared.gather(this.#slabs, bytes)
-    this.#gathered.bytes += Math.max(0, bytes.length - uncounted)
+    const countedBytes = bytesOf(this.#slabs.filter(isCounted))
+    try {
+      this.#gathered.shared.gather(this.#slabs, bytes)
+    } finally {
+      this.#gathered.bytes += bytesOf(this.#slabs.filter(isCounted)) - countedBytes
+    }
   }
 
   // What waits already goes in first: the position of the next piece stays one that can be written to directly.
@@ -215,8 +217,13 @@ export class GrowingFile {
   }
 
   #uncount(slab: Slab): void {
-    if (!slab.isAligned) this.#gathered.bytes -= slab.bytes
+    if (isCounted(slab)) this.#gathered.bytes -= slab.bytes
   }
+}
+
+// Those that go past the page cache are few, however many files come.
+function isCounted({ isAligned }: Slab): boolean {
+  return !isAligned
 }
 
 function fullSlab(bytes: Buffer): Slab {
