@@ -27,7 +27,9 @@ export class Slab {
 
   /** Copies bytes behind those that are in it, as many as there is room for; says how many. */
   add(bytes: Buffer): number {
-    const added = bytes.copy(this.memory, this.#bytes)
+    const added = Math.min(bytes.length, this.room)
+    // Not by `copy`: into memory that is shared it goes byte by byte, 25 times as slow.
+    if (added > 0) this.memory.fill(added < bytes.length ? bytes.subarray(0, added) : bytes, this.#bytes, this.#bytes + added)
     this.#bytes += added
     return added
   }
