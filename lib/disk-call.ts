@@ -7,6 +7,6 @@ import { isMainThread } from 'node:worker_threads'
 export function diskCall<Parameters extends readonly unknown[], Result>(
   pooled: (...parameters: Parameters) => Promise<Result>,
   blocking: (...parameters: Parameters) => Result,
-): (...parameters: Parameters) => Promise<Result> {
-  return isMainThread ? pooled : async (...parameters) => blocking(...parameters)
+): (...parameters: Parameters) => Promise<Result> | Result {
+  return isMainThread ? pooled : blocking
 }
