@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { tellSync } from '../durable.ts'
 import { HttpError, type ErrorCode } from '../errors.ts'
+import { Callers, type Caller } from './callers.ts'
 import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
@@ -20,7 +21,7 @@ export interface PublishingParts {
   readonly processName: string
 }
 
-/** A submission that is to be published, with its number. */
+/** A submission that is to be published, with the number of who waits for it. */
 export interface Task {
   readonly number: number
   readonly submission: Submission
@@ -53,12 +54,6 @@ export interface Failure {
   readonly refusal: ErrorCode | undefined
 }
 
-/** Who waits for a submission to be published. */
-interface Caller {
-  readonly resolve: (published: Published) => void
-  readonly reject: (error: unknown) => void
-}
-
 /**
  * The thread that publishes. A submission takes a dozen short calls to the disk, and a trip to the thread pool costs
  * more than most of them: this thread makes them itself, and may wait for a disk that hangs while requests are answered.
@@ -68,12 +63,11 @@ interface Caller {
 export class PublishingThread {
   readonly #parts: PublishingParts
   readonly #settleLeft: () => Promise<void>
-  readonly #waiting = new Map<number, Caller>() // those that were sent to the thread
+  readonly #waiting = new Callers<Published>() // for what was sent to the thread
   #worker: Worker | undefined
   #burial: Promise<void> | undefined
-  #count = 0
   #rounds = 0 // under way
-  #gathered: (Task & { readonly caller: Caller })[] = []
+  #gathered: { readonly submission: Submission; readonly caller: Caller<Published> }[] = []
 
   /** @param settleLeft completes what a thread that died had begun; its staged files are there until that has ended */
   constructor(parts: PublishingParts, settleLeft: () => Promise<void>) {
@@ -94,7 +88,7 @@ export class PublishingThread {
   /** Publishes a submission; when the promise is fulfilled all of it is durable. What it holds in memory is given away. */
   publish(submission: Submission): Promise<Published> {
     return new Promise((resolve, reject) => {
-      this.#gathered.push({ number: this.#count++, submission, caller: { resolve, reject } })
+      this.#gathered.push({ submission, caller: { resolve, reject } })
       if (this.#gathered.length === 1) setImmediate(() => this.#send())
     })
   }
@@ -116,15 +110,14 @@ export class PublishingThread {
     if (this.#rounds >= MOST_ROUNDS) return // they go when one is over
     const gathered = this.#gathered
     this.#gathered = []
-    for (const { number, caller } of gathered) this.#waiting.set(number, caller)
-    const order = gathered.map(({ number, submission }) => ({ number, submission })) satisfies Order
+    const order = gathered.map(({ submission, caller }) => ({ number: this.#waiting.add(caller), submission })) satisfies Order
     const pieces = gathered.flatMap(({ submission }) => submission.files.flatMap(({ held = [] }) => held))
     try {
       this.#worker ??= this.#begin()
       this.#worker.postMessage(order, pieces.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : [])))
       this.#rounds++
     } catch (error) {
-      this.#fail(gathered.map(({ number }) => number), error) // the system has no thread to give, for one
+      for (const { number } of order) this.#waiting.take(number)?.reject(error) // the system has no thread to give, for one
     }
   }
 
@@ -142,7 +135,7 @@ export class PublishingThread {
     worker.on('exit', () => {
       this.#worker = undefined
       this.#rounds = 0
-      if (this.#waiting.size > 0) this.#burial = this.#bury(reason)
+      if (!this.#waiting.isEmpty) this.#burial = this.#bury(reason)
     })
     return worker
   }
@@ -151,20 +144,12 @@ export class PublishingThread {
   async #bury(reason: unknown): Promise<void> {
     const told = await this.#settleLeft().then(() => reason, (cause: unknown) => new Error(`${String(reason)}; what it left stays`, { cause }))
     this.#burial = undefined
-    this.#fail([...this.#waiting.keys()], told)
+    for (const { reject } of this.#waiting.takeAll()) reject(told)
     this.#send()
   }
 
-  #fail(numbers: readonly number[], reason: unknown): void {
-    for (const number of numbers) {
-      this.#waiting.get(number)?.reject(reason)
-      this.#waiting.delete(number)
-    }
-  }
-
   #settle(outcome: Outcome): void {
-    const caller = this.#waiting.get(outcome.number)
-    this.#waiting.delete(outcome.number)
+    const caller = this.#waiting.take(outcome.number)
     if (outcome.type === 'published') caller?.resolve(outcome.published)
     else caller?.reject(toError(outcome.failure))
   }
