@@ -1,7 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Fields } from './reply.ts'
 
 const MAX_AGE_SECONDS = 86_400
 const METHODS = 'GET, HEAD, POST, OPTIONS'
+const EXPOSE: Fields = ['Access-Control-Expose-Headers', 'Retry-After, X-Request-Id']
+const FOR_ANY: Fields = ['Access-Control-Allow-Origin', '*', ...EXPOSE]
+const VARY: Fields = ['Vary', 'Origin']
 const FIELD_NAMES = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+(\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*$/ // RFC 9110 §5.1
 
 /**
@@ -17,17 +21,16 @@ export class Cors {
   }
 
   /** The header fields of an answer to a page of this origin. Never with credentials: we use no cookies. */
-  headersFor(origin: string | undefined): Record<string, string> {
-    const expose = { 'Access-Control-Expose-Headers': 'Retry-After, X-Request-Id' }
-    if (this.#origins === undefined) return { 'Access-Control-Allow-Origin': '*', ...expose }
-    if (origin === undefined || !this.#origins.has(origin)) return { Vary: 'Origin' }
-    return { 'Access-Control-Allow-Origin': origin, Vary: 'Origin', ...expose }
+  fieldsFor(origin: string | undefined): Fields {
+    if (this.#origins === undefined) return FOR_ANY
+    if (origin === undefined || !this.#origins.has(origin)) return VARY
+    return ['Access-Control-Allow-Origin', origin, ...VARY, ...EXPOSE]
   }
 
   /** The header fields of an answer to a request that could not be read, so that its origin is not known. */
-  headersForUnknown(): Record<string, string> {
+  fieldsForUnknown(): Fields {
     const [only, ...others] = this.#origins ?? []
-    return this.headersFor(others.length === 0 ? only : undefined)
+    return this.fieldsFor(others.length === 0 ? only : undefined)
   }
 
   /** The further header fields of the answer to a preflight. */

@@ -10,7 +10,7 @@ import { Exchange } from './exchange.ts'
 import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
 import { isStalled, isSuspect } from './remainder.ts'
-import { COMMON_HEADERS, encodeBody, formatRawReply, formatRefusal, type Reply } from './reply.ts'
+import { COMMON_FIELDS, encodeBody, formatRawReply, formatRefusal, toFields, type Reply } from './reply.ts'
 import { isPassedOn, type Client } from './proxies.ts'
 import type { HttpServerParts } from './server-parts.ts'
 
@@ -167,14 +167,10 @@ export class HttpServer {
     connection.isClosing = this.#isStopping || isUnread || (reply.status >= 400 && isSuspect(request, error))
     const { bytes: body, mediaType = '' } = encodeBody(reply) ?? {}
     const sent = new Promise((resolve) => response.once('close', resolve))
-    const fields: Record<string, string | number> = { ...COMMON_HEADERS, ...this.#parts.cors.headersFor(request.headers.origin) }
-    if (reply.headers !== undefined) Object.assign(fields, reply.headers)
-    fields['X-Request-Id'] = id
-    if (body !== undefined) {
-      fields['Content-Type'] = mediaType
-      fields['Content-Length'] = body.length
-    }
-    if (connection.isClosing) fields['Connection'] = 'close'
+    const fields = [...COMMON_FIELDS, ...this.#parts.cors.fieldsFor(request.headers.origin), ...toFields(reply.headers)]
+    fields.push('X-Request-Id', id)
+    if (body !== undefined) fields.push('Content-Type', mediaType, 'Content-Length', String(body.length))
+    if (connection.isClosing) fields.push('Connection', 'close')
     response.writeHead(reply.status, fields)
     if (isUnread) {
       if (body === undefined) response.flushHeaders()
@@ -220,9 +216,9 @@ export class HttpServer {
   #refuseRaw(connection: Connection, socket: Duplex, error: HttpError): void {
     connection.isClosing = true
     this.#parts.onRefused(error)
-    const allow = error.code === 'method_not_allowed' ? { Allow: this.#parts.router.methodsOf('') } : {}
-    const headers = { ...COMMON_HEADERS, ...this.#parts.cors.headersForUnknown(), ...allow }
-    socket.end(formatRawReply(formatRefusal(error, newRequestId()), headers))
+    const allow = error.code === 'method_not_allowed' ? ['Allow', this.#parts.router.methodsOf('')] : []
+    const fields = [...COMMON_FIELDS, ...this.#parts.cors.fieldsForUnknown(), ...allow]
+    socket.end(formatRawReply(formatRefusal(error, newRequestId()), fields))
     socket.resume() // and discard, as in `#linger`
     const late = setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000)
     socket.on('close', () => clearTimeout(late))
