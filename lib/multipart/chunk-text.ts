@@ -3,6 +3,7 @@ import type { Cursor } from './cursor.ts'
 import { makePartHead } from './part-head.ts'
 
 const WINDOW_BYTES = 4096
+const FIRST_WINDOW_BYTES = 1024 // most forms have one file and its auth token
 const LEAST_BYTES = 512 // left in a window: most fields that begin in it then end in it, and few bytes are in two
 const MANY_WINDOWS = 8 // of one form: from then on an expression of its own saves more time than its making takes
 const CRLF = '\r\n'
@@ -32,7 +33,8 @@ const ANY_PART = new RegExp(
 export class ChunkText {
   readonly #delimiter: string
   readonly #limitBytes: number
-  #start = -WINDOW_BYTES // where in the chunk the window begins
+  #start = 0 // where in the chunk the window begins
+  #end = 0 // where in the chunk no more may begin in it
   #text = '' // the window as latin1: a character a byte
   #windows = 0
   #wholeField: RegExp | undefined // of this form, once there have been many windows
@@ -54,7 +56,7 @@ export class ChunkText {
 
   /** Says that the next cursor is one of another chunk. */
   forget(): void {
-    this.#start = -WINDOW_BYTES
+    this.#end = 0
     this.#text = ''
   }
 
@@ -109,10 +111,12 @@ export class ChunkText {
 
   /** Moves the window where little of it is left. */
   #show({ chunk, at }: Cursor): void {
-    if (at - this.#start <= WINDOW_BYTES - LEAST_BYTES) return
+    if (at < this.#end) return
     if (++this.#windows === MANY_WINDOWS) this.#wholeField = makeWholeField(this.#delimiter)
+    const bytes = this.#windows === 1 ? FIRST_WINDOW_BYTES : WINDOW_BYTES
     this.#start = at
-    this.#text = chunk.toString('latin1', at, at + WINDOW_BYTES)
+    this.#end = at + bytes - LEAST_BYTES
+    this.#text = chunk.toString('latin1', at, at + bytes)
   }
 }
 
