@@ -88,7 +88,7 @@ export class Entrance {
   }
 
   #inService(route: ServiceRoute): Handler {
-    return async (exchange) => (this.#service ?? (await this.#opening)).routes[route](exchange)
+    return (exchange) => this.#service?.routes[route](exchange) ?? this.#opening.then((service) => service.routes[route](exchange))
   }
 
   #tell(work: (service: Service) => void): void {
