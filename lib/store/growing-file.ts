@@ -172,7 +172,7 @@ export class GrowingFile {
       restBytes -= cutBytes
     }
     const rest = Buffer.concat(pieces)
-    return rest.length === 0 ? undefined : fullSlab(rest)
+    return rest.length === 0 ? undefined : new Slab(rest, false, rest.length)
   }
 
   async #writeNext(slabs: readonly Slab[]): Promise<void> {
@@ -224,12 +224,6 @@ export class GrowingFile {
 // Those that go past the page cache are few, however many files come.
 function isCounted({ isAligned }: Slab): boolean {
   return !isAligned
-}
-
-function fullSlab(bytes: Buffer): Slab {
-  const slab = new Slab(bytes, false)
-  slab.add(bytes)
-  return slab
 }
 
 function bytesOf(slabs: readonly Slab[]): number {

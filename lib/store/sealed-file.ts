@@ -34,8 +34,8 @@ export class SealedFile implements Arriving {
   readonly #expected: RecipientList
   readonly #plainHash = createHash('sha256')
   readonly #shared: SharedMemory
-  #small: Slab[] = []
-  #held: Slab[] = []
+  readonly #small: Slab[] = []
+  readonly #held: Slab[] = []
   #bytes = 0
   #body: Body | undefined
   #work: Promise<unknown> | undefined
@@ -97,13 +97,12 @@ export class SealedFile implements Arriving {
   }
 
   release(): void {
-    for (const slab of this.#held) this.#shared.give(slab)
-    this.#held = []
+    this.#shared.giveAll(this.#held)
   }
 
   async discard(): Promise<void> {
     await Promise.allSettled([this.#work]) // a failure was told to whoever waited for it
-    this.#giveSmall()
+    this.#shared.giveAll(this.#small)
     this.release()
     await this.#file.discard()
   }
@@ -117,13 +116,8 @@ export class SealedFile implements Arriving {
 
   #encryptSmall({ encryption }: Body): Buffer[] {
     const sealed = this.#small.flatMap(({ content }) => encryption.update(content))
-    this.#giveSmall()
+    this.#shared.giveAll(this.#small)
     return sealed
-  }
-
-  #giveSmall(): void {
-    for (const slab of this.#small) this.#shared.give(slab)
-    this.#small = []
   }
 
   #add(body: Body, sealed: readonly Buffer[]): Promise<void> | undefined {
@@ -139,7 +133,7 @@ export class SealedFile implements Arriving {
 
   async #finishSmall({ readers, look }: Closing): Promise<Content> {
     const plain = Buffer.concat(this.#small.map(({ content }) => content))
-    this.#giveSmall()
+    this.#shared.giveAll(this.#small)
     const encryption = new Encryption(readers.recipients)
     for (const piece of [...encryption.update(plain), ...encryption.final()]) this.#shared.gather(this.#held, piece)
     const held = this.#held.map(({ content }) => content)

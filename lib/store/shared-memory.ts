@@ -32,6 +32,11 @@ export class SharedMemory {
     if (memory.buffer instanceof SharedArrayBuffer) this.#free.push(memory)
   }
 
+  /** Takes all of the slabs out of a list, and back. */
+  giveAll(slabs: Slab[]): void {
+    for (const slab of slabs.splice(0)) this.give(slab)
+  }
+
   // Few bytes have memory of their own, as much as they need: a form may have a thousand files of one byte.
   #largerSlab(small: Slab | undefined, moreBytes: number): Slab {
     const [bytes, smallBytes] = [(small?.bytes ?? 0) + moreBytes, small?.memory.length ?? 0]

@@ -3,11 +3,13 @@ export class Slab {
   readonly memory: Buffer
   /** Whether the memory begins at a page, as writes past the page cache need it. */
   readonly isAligned: boolean
-  #bytes = 0
+  #bytes: number
 
-  constructor(memory: Buffer, isAligned: boolean) {
+  /** @param bytes how many are in it already */
+  constructor(memory: Buffer, isAligned: boolean, bytes = 0) {
     this.memory = memory
     this.isAligned = isAligned
+    this.#bytes = bytes
   }
 
   /** How many bytes were put in. */

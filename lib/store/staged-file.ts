@@ -12,7 +12,7 @@ export class StagedFile implements Arriving {
   readonly #hash = createHash('sha256')
   #bytes = 0
   readonly #shared: SharedMemory
-  #held: readonly Slab[] | undefined
+  #held: Slab[] | undefined
   #end: Promise<void> | undefined
 
   /**
@@ -60,8 +60,8 @@ export class StagedFile implements Arriving {
   }
 
   release(): void {
-    for (const slab of this.#held ?? []) this.#shared.give(slab)
-    this.#held = []
+    this.#held ??= []
+    this.#shared.giveAll(this.#held)
   }
 
   async discard(): Promise<void> {
