@@ -6,8 +6,8 @@ import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createFile } from '../lib/durable.ts'
 import { BLOCK_BYTES, DirectWriter } from '../lib/store/direct-writer.ts'
-import { GrowingFile, type Gathered } from '../lib/store/growing-file.ts'
-import { SharedMemory } from '../lib/store/shared-memory.ts'
+import { Gathered } from '../lib/store/gathered.ts'
+import { GrowingFile } from '../lib/store/growing-file.ts'
 import type { Slab } from '../lib/store/slab.ts'
 import { checkKept } from './evidence.ts'
 import { askToken, needs, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
@@ -18,7 +18,7 @@ const KiB = 1024
 const SLAB_BYTES = 512 * KiB
 const random = makeChance(chooseSeed())
 
-const share = (direct = new DirectWriter()): Gathered => ({ bytes: 0, direct, shared: new SharedMemory() })
+const share = (direct?: DirectWriter): Gathered => new Gathered(direct)
 
 async function begin(t: TestContext, gathered: Gathered): Promise<GrowingFile> {
   return new GrowingFile(join(await temporaryDirectory(t), '0.part'), gathered, createFile)

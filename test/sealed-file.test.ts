@@ -10,9 +10,8 @@ import { decrypt } from '../lib/crypt/decryption.ts'
 import { newIdentity, type Identity } from '../lib/crypt/keys.ts'
 import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
 import { createReadable } from '../lib/durable.ts'
-import { DirectWriter } from '../lib/store/direct-writer.ts'
+import { Gathered } from '../lib/store/gathered.ts'
 import { SealedFile } from '../lib/store/sealed-file.ts'
-import { SharedMemory } from '../lib/store/shared-memory.ts'
 import { sha256 } from './evidence.ts'
 import { temporaryDirectory } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
@@ -22,7 +21,7 @@ const [expected, other] = [newIdentity(), newIdentity()]
 const listOf = (identity: Identity) => parseRecipientList(identity.recipient.text)
 const look = async () => undefined
 
-async function begin(t: TestContext, gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }): Promise<SealedFile> {
+async function begin(t: TestContext, gathered = new Gathered()): Promise<SealedFile> {
   const path = join(await temporaryDirectory(t), '0.part')
   return new SealedFile(path, listOf(expected), gathered, createReadable)
 }
@@ -45,23 +44,23 @@ async function open(stored: Buffer, identity: Identity): Promise<Buffer> {
 }
 
 const random = makeChance(chooseSeed())
-const sizes = [0, 1, 64 * KiB, 64 * KiB + 1, 128 * KiB, 300_000, 1_500_000]
+const sizes = [0, 1, 64 * KiB, 64 * KiB + 1, 128 * KiB, 128 * KiB + 1, 300_000, 1_500_000]
 for (const size of sizes) {
   for (const reader of [expected, other]) {
     for (const rests of [false, true]) {
       const name = `${size} bytes for ${reader === expected ? 'the expected' : 'another'} reader${rests ? ', closed meanwhile' : ''}`
       test(`what is told of an encrypted file is what is stored: ${name}`, async (t) => {
-        const gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
+        const gathered = new Gathered()
         const file = await begin(t, gathered)
         const content = randomBytes(size)
         await send(file, content, () => 1 + random(100_000))
         const isHeld = file.hold()
-        assert.equal(isHeld, size <= 64 * KiB)
+        assert.equal(isHeld, size <= 128 * KiB)
         if (!isHeld || rests) await file.end()
         if (rests) await file.rest()
         const ends: Buffer[] = []
         const noted = { bytes: size, entries: [] }
-        const told = await file.finish({ readers: listOf(reader), look: async (end) => (ends.push(end), noted) })
+        const told = await file.finish({ readers: listOf(reader), look: async (end) => (ends.push(Buffer.from(end)), noted) })
         const stored = told.held === undefined ? await readFile(file.path) : Buffer.concat(told.held)
         assert.deepEqual({ bytes: told.bytes, sha256: told.sha256 }, { bytes: stored.length, sha256: sha256(stored) })
         assert.deepEqual(told.plain, { bytes: size, sha256: sha256(content), zip: noted })
@@ -84,7 +83,7 @@ const moments: [name: string, bring: (file: SealedFile) => Promise<unknown>][] =
 ]
 for (const [name, bring] of moments) {
   test(`nothing is left of an encrypted file that is discarded ${name}`, async (t) => {
-    const gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
+    const gathered = new Gathered()
     const file = await begin(t, gathered)
     await bring(file)
     await file.discard()
@@ -93,6 +92,21 @@ for (const [name, bring] of moments) {
     assert.equal(gathered.bytes, 0)
   })
 }
+
+test('small files that are many do not all wait in memory, and are counted until they are held', async (t) => {
+  const gathered = new Gathered()
+  const files: SealedFile[] = []
+  for (let count = 0; count < 100; count++) {
+    const file = await begin(t, gathered)
+    await send(file, randomBytes(100_000), () => 10_000)
+    files.push(file)
+  }
+  assert.ok(gathered.bytes < 12_000_000, `${gathered.bytes} bytes wait`)
+  const held = files.filter((file) => file.hold())
+  assert.ok(held.length > 30 && held.length < 60, `${held.length} are held`)
+  for (const file of files) await file.discard()
+  assert.equal(gathered.bytes, 0)
+})
 
 test('an encrypted file that was cut on the disk is not promised to another reader', async (t) => {
   const file = await begin(t)
@@ -114,12 +128,12 @@ test('files that have ended keep little memory until their form ends', async (t)
     }
     return process.memoryUsage().arrayBuffers
   }
-  const gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
-  gathered.shared.gather([], randomBytes(70_000)) // it is made when it is first used
+  const gathered = new Gathered()
+  gathered.shared.gather([], randomBytes(140_000)) // it is made when it is first used
   const before = await measure()
   for (let count = 0; count < 50; count++) {
     const file = await begin(t, gathered)
-    await send(file, randomBytes(70_000), () => 64 * KiB)
+    await send(file, randomBytes(140_000), () => 64 * KiB)
     await file.end()
     await file.rest()
     ended.push(file)

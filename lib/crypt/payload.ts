@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
+import { free } from '../free.ts'
 import { AgeError } from './age-error.ts'
 import { Pieces } from './pieces.ts'
 
@@ -46,6 +47,7 @@ export class Sealing {
   /** Ends the plaintext. */
   final(): Buffer[] {
     const sealed = this.#seal(NOTHING, true)
+    free(this.#held)
     this.#held = NOTHING // whoever encrypts a thousand files may keep what is known of each
     return sealed
   }

@@ -31,7 +31,7 @@ export interface Content {
 /** How a file ends that is stored encrypted. */
 export interface Closing {
   readonly readers: RecipientList
-  /** Looks at the last bytes before they are encrypted, 64 KiB or the whole file. */
+  /** Looks at the last bytes before they are encrypted, 64 KiB or the whole file, and keeps nothing of the memory they are in. */
   readonly look: (end: Buffer) => Promise<Zip | undefined>
 }
 

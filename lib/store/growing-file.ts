@@ -1,22 +1,13 @@
 import type { FileHandle } from 'node:fs/promises'
 import { openAgain, remove, writeWhole } from '../durable.ts'
-import { BLOCK_BYTES, type DirectWriter } from './direct-writer.ts'
-import type { SharedMemory } from './shared-memory.ts'
+import { BLOCK_BYTES } from './direct-writer.ts'
+import type { Gathered } from './gathered.ts'
 import { Slab } from './slab.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
-const CROWDED_BYTES = 4 * 1024 * 1024 // of all files; above it each is written in small pieces, one after another
-const CROWDED_WRITE_BYTES = 32 * 1024
+const CROWDED_WRITE_BYTES = 32 * 1024 // where it is crowded, one after another
 const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
 const BURST_BYTES = 256 * 1024 // may have waited in the connection while others were looked after, and tell of no speed
-
-/** What all files share that are arriving in one process. */
-export interface Gathered {
-  /** How many bytes of them are in memory and not written yet, but for those that go past the page cache. */
-  bytes: number
-  readonly direct: DirectWriter
-  readonly shared: SharedMemory
-}
 
 /**
  * A file whose bytes come little by little. They are copied while the processor still knows them, and written in large
@@ -56,7 +47,7 @@ export class GrowingFile {
     if (!this.#isEnough()) return undefined
     if (this.#flush !== undefined) return this.#flush
     this.#startFlush()
-    return this.#isCrowded ? this.#flush : undefined
+    return this.#gathered.isCrowded ? this.#flush : undefined
   }
 
   /** Takes out what is not on its way to the disk yet; it is the caller's to give back. */
@@ -127,11 +118,7 @@ export class GrowingFile {
   #isEnough(): boolean {
     const [first] = this.#slabs
     if (first?.isAligned === true) return first.room === 0
-    return bytesOf(this.#slabs) >= (this.#isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)
-  }
-
-  get #isCrowded(): boolean {
-    return this.#gathered.bytes > CROWDED_BYTES
+    return bytesOf(this.#slabs) >= (this.#gathered.isCrowded ? CROWDED_WRITE_BYTES : WRITE_BYTES)
   }
 
   #startFlush(): void {

@@ -6,11 +6,12 @@ import type { RecipientList } from '../crypt/recipient-list.ts'
 import { syncFile, writeAt } from '../durable.ts'
 import { free } from '../free.ts'
 import type { Arriving, Closing, Content, Zip } from './arriving.ts'
-import { GrowingFile, type Gathered } from './growing-file.ts'
-import type { SharedMemory } from './shared-memory.ts'
+import type { Gathered } from './gathered.ts'
+import { GrowingFile } from './growing-file.ts'
 import type { Slab } from './slab.ts'
 
-const SMALL_BYTES = 64 * 1024 // up to here a file waits as it came, and is encrypted when its readers are known
+const SMALL_BYTES = 128 * 1024 // up to here a file waits as it came, and is encrypted when its readers are known
+const CROWDED_SMALL_BYTES = 32 * 1024
 const LOOK_BYTES = 64 * 1024
 const REREAD_BYTES = 256 * 1024
 const NO_HEADER = Buffer.alloc(HEADER_BYTES)
@@ -33,8 +34,9 @@ export class SealedFile implements Arriving {
   readonly #file: GrowingFile
   readonly #expected: RecipientList
   readonly #plainHash = createHash('sha256')
-  readonly #shared: SharedMemory
+  readonly #gathered: Gathered
   readonly #small: Slab[] = []
+  #countedBytes = 0 // of those that are small and still arriving
   readonly #held: Slab[] = []
   #bytes = 0
   #body: Body | undefined
@@ -47,7 +49,7 @@ export class SealedFile implements Arriving {
    */
   constructor(path: string, expected: RecipientList, gathered: Gathered, create: (path: string) => Promise<FileHandle>) {
     this.#file = new GrowingFile(path, gathered, create)
-    this.#shared = gathered.shared
+    this.#gathered = gathered
     this.#expected = expected
   }
 
@@ -63,14 +65,16 @@ export class SealedFile implements Arriving {
     this.#plainHash.update(bytes)
     this.#bytes += bytes.length
     if (this.#body !== undefined) return this.#add(this.#body, this.#body.encryption.update(bytes))
-    if (this.#bytes <= SMALL_BYTES) return void this.#shared.gather(this.#small, bytes)
+    if (this.#bytes <= (this.#gathered.isCrowded ? CROWDED_SMALL_BYTES : SMALL_BYTES)) return void this.#gatherSmall(bytes)
     const body = this.#begin()
     body.prepared = prepare(body.encryption, this.#expected)
     return this.#add(body, [...this.#encryptSmall(body), ...body.encryption.update(bytes)])
   }
 
   hold(): boolean {
-    return this.#body === undefined
+    if (this.#body !== undefined) return false
+    this.#uncountSmall()
+    return true
   }
 
   end(): Promise<void> {
@@ -97,12 +101,12 @@ export class SealedFile implements Arriving {
   }
 
   release(): void {
-    this.#shared.giveAll(this.#held)
+    this.#gathered.shared.giveAll(this.#held)
   }
 
   async discard(): Promise<void> {
     await Promise.allSettled([this.#work]) // a failure was told to whoever waited for it
-    this.#shared.giveAll(this.#small)
+    this.#giveSmall()
     this.release()
     await this.#file.discard()
   }
@@ -116,8 +120,24 @@ export class SealedFile implements Arriving {
 
   #encryptSmall({ encryption }: Body): Buffer[] {
     const sealed = this.#small.flatMap(({ content }) => encryption.update(content))
-    this.#shared.giveAll(this.#small)
+    this.#giveSmall()
     return sealed
+  }
+
+  #gatherSmall(bytes: Buffer): void {
+    this.#gathered.shared.gather(this.#small, bytes)
+    this.#gathered.bytes += bytes.length
+    this.#countedBytes += bytes.length
+  }
+
+  #uncountSmall(): void {
+    this.#gathered.bytes -= this.#countedBytes
+    this.#countedBytes = 0
+  }
+
+  #giveSmall(): void {
+    this.#uncountSmall()
+    this.#gathered.shared.giveAll(this.#small)
   }
 
   #add(body: Body, sealed: readonly Buffer[]): Promise<void> | undefined {
@@ -133,14 +153,19 @@ export class SealedFile implements Arriving {
 
   async #finishSmall({ readers, look }: Closing): Promise<Content> {
     const plain = Buffer.concat(this.#small.map(({ content }) => content))
-    this.#shared.giveAll(this.#small)
+    this.#giveSmall()
     const encryption = new Encryption(readers.recipients)
-    for (const piece of [...encryption.update(plain), ...encryption.final()]) this.#shared.gather(this.#held, piece)
+    for (const piece of [...encryption.update(plain), ...encryption.final()]) {
+      this.#gathered.shared.gather(this.#held, piece)
+      free(piece)
+    }
     const held = this.#held.map(({ content }) => content)
     const hash = createHash('sha256')
     for (const piece of held) hash.update(piece)
     const bytes = held.reduce((sum, piece) => sum + piece.length, 0)
-    return { bytes, sha256: hash.digest('hex'), held, plain: this.#describePlain(await look(plain)) }
+    const zip = await look(plain.subarray(-LOOK_BYTES))
+    free(plain)
+    return { bytes, sha256: hash.digest('hex'), held, plain: this.#describePlain(zip) }
   }
 
   async #finishBody(body: Body, { readers, look }: Closing): Promise<Content> {

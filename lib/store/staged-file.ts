@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { syncFile } from '../durable.ts'
-import { GrowingFile, type Gathered } from './growing-file.ts'
 import type { Arriving, Content } from './arriving.ts'
+import type { Gathered } from './gathered.ts'
+import { GrowingFile } from './growing-file.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Slab } from './slab.ts'
 

@@ -5,10 +5,9 @@ import type { Directories } from '../directories.ts'
 import { createFile, createReadable, createWhole, moveOwn, touch } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Arriving } from './arriving.ts'
-import { DirectWriter } from './direct-writer.ts'
+import { Gathered } from './gathered.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from './owner.ts'
 import { SealedFile } from './sealed-file.ts'
-import { SharedMemory } from './shared-memory.ts'
 import { StagedFile } from './staged-file.ts'
 
 const OWNER_FILE = 'owner.json'
@@ -25,7 +24,7 @@ export class Staging {
   readonly #directories: Directories
   readonly #self: Owner = describeSelf()
   readonly path: string
-  readonly #gathered = { bytes: 0, direct: new DirectWriter(), shared: new SharedMemory() }
+  readonly #gathered = new Gathered()
   #count = 0
 
   /** @param name the name of this process, `<start>-<8 hex digits>` */
