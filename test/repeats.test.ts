@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Submission } from '../lib/store/publisher.ts'
+import type { Receipt } from '../lib/store/receipt.ts'
+import { Repeats } from '../lib/store/repeats.ts'
 import { askToken, filesOf, listUploads, readReceipts, startServer, submitForm, type Entry } from './harness.ts'
 
 const slice = randomBytes(300_000)
@@ -60,4 +63,22 @@ test('what was stored and is gone from the disk is stored again', async (t) => {
   const again = await submitForm(server, entries)
   assert.equal('repeated' in again.json, false)
   assert.equal((await listUploads(server.basedir)).length, 1)
+})
+
+function makeKnown(number: number): { submission: Submission; receipt: Receipt } {
+  const file = { isAnswers: false, path: '', field: 'f', name: `${number}.wav`, mediaType: undefined, bytes: 1, sha256: '00' }
+  const submission = { id: String(number), project: 'study', tokenSha256: '11', participant: undefined, fields: [], files: [file] }
+  const fields = [{ name: 'a', value: 'b' }]
+  return { submission, receipt: { id: String(number), received_at: '', project: 'study', token_sha256: '11', fields, files: [] } }
+}
+
+test('the last forms are known when they come again, the oldest are forgotten, and no text fields are kept', () => {
+  const repeats = new Repeats()
+  for (let number = 0; number < 24_900; number++) {
+    const { submission, receipt } = makeKnown(number)
+    repeats.remember(submission, receipt)
+  }
+  const find = (number: number) => repeats.find(makeKnown(number).submission)
+  for (let number = 14_900; number < 24_900; number++) assert.deepEqual(find(number), { ...makeKnown(number).receipt, fields: [] })
+  for (let number = 0; number < 14_000; number++) assert.equal(find(number), undefined)
 })

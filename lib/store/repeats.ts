@@ -2,6 +2,7 @@ import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
 const MOST = 10_000
+const FORGOTTEN_AT_ONCE = 500 // the oldest stands behind the places of all that were forgotten before it
 const MOST_KEY_CHARACTERS = 4096 // of names and digests; the forms that are sent again hold one file
 
 /**
@@ -23,8 +24,14 @@ export class Repeats {
     if (key === undefined) return
     this.#receipts.delete(key)
     this.#receipts.set(key, Object.assign({}, receipt, { fields: [] }))
-    const [oldest] = this.#receipts.keys()
-    if (this.#receipts.size > MOST && oldest !== undefined) this.#receipts.delete(oldest)
+    if (this.#receipts.size >= MOST + FORGOTTEN_AT_ONCE) this.#forgetOldest()
+  }
+
+  #forgetOldest(): void {
+    for (const key of this.#receipts.keys()) {
+      if (this.#receipts.size <= MOST) return
+      this.#receipts.delete(key)
+    }
   }
 }
 
