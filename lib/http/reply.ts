@@ -9,7 +9,7 @@ export interface Reply {
   readonly text?: { readonly mediaType: string; readonly content: string }
 }
 
-/** Header fields: each name, and its value behind it. An object put together for each answer takes longer and is garbage. */
+/** Header fields: each name, and its value behind it. An object put together for each answer takes longer, and is more garbage. */
 export type Fields = readonly string[]
 
 /** Of every answer. No answer is to be kept: some hold tokens, and none is worth a stale copy. */

@@ -4,7 +4,7 @@ import { networkOf } from './network.ts'
 const MiB = 1024 * 1024
 const MAX_MEMORY_BYTES = 256 * MiB // of names and short texts, which are not staged but kept until their form has ended
 const PART_OF_ADDRESS = 4 // one address has at most a quarter of what all have
-const MOST_IDLE = 16 // networks that stay with nothing: a map that becomes empty again and again is made anew each time
+const FEW = 16 // networks, of which those with nothing may stay: a Map that is empty again and again is made anew each time
 const FILE_BYTES = 64 * 1024 // what a file counts at least: an empty one takes an inode too
 
 /** How much may be under way at once. */
@@ -109,7 +109,7 @@ class Tally {
     const isTooMuch = ofNetwork > this.#limitOfNetwork || this.#total + amount > this.#limit
     if (amount > 0 && isTooMuch) throw new HttpError('too_busy', { detail: this.#kind })
     this.#total += amount
-    if (ofNetwork > 0 || this.#networks.size <= MOST_IDLE) this.#networks.set(network, ofNetwork)
+    if (ofNetwork > 0 || this.#networks.size < FEW) this.#networks.set(network, ofNetwork)
     else this.#networks.delete(network)
   }
 }

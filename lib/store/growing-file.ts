@@ -5,7 +5,7 @@ import type { Gathered } from './gathered.ts'
 import { Slab } from './slab.ts'
 
 const WRITE_BYTES = 128 * 1024 // one trip to the disk for many small chunks
-const CROWDED_WRITE_BYTES = 32 * 1024 // where it is crowded, one after another
+const CROWDED_WRITE_BYTES = 32 * 1024 // the same where it is crowded; the sender then waits for each
 const FAST_BYTES_PER_MS = 4000 // what comes as fast is gathered in larger pieces, which go past the page cache
 const BURST_BYTES = 256 * 1024 // may have waited in the connection while others were looked after, and tell of no speed
 

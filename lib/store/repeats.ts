@@ -1,8 +1,8 @@
 import type { Submission } from './publisher.ts'
 import type { Receipt } from './receipt.ts'
 
-const MOST = 10_000
-const FORGOTTEN_AT_ONCE = 500 // the oldest stands behind the places of all that were forgotten before it
+const KEPT = 10_000 // at the least
+const FORGOTTEN_AT_ONCE = 500 // a Map steps over the places of all that were deleted, to find its oldest
 const MOST_KEY_CHARACTERS = 4096 // of names and digests; the forms that are sent again hold one file
 
 /**
@@ -24,12 +24,12 @@ export class Repeats {
     if (key === undefined) return
     this.#receipts.delete(key)
     this.#receipts.set(key, Object.assign({}, receipt, { fields: [] }))
-    if (this.#receipts.size >= MOST + FORGOTTEN_AT_ONCE) this.#forgetOldest()
+    if (this.#receipts.size >= KEPT + FORGOTTEN_AT_ONCE) this.#forgetOldest()
   }
 
   #forgetOldest(): void {
     for (const key of this.#receipts.keys()) {
-      if (this.#receipts.size <= MOST) return
+      if (this.#receipts.size <= KEPT) return
       this.#receipts.delete(key)
     }
   }

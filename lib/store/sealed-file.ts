@@ -11,7 +11,7 @@ import { GrowingFile } from './growing-file.ts'
 import type { Slab } from './slab.ts'
 
 const SMALL_BYTES = 128 * 1024 // up to here a file waits as it came, and is encrypted when its readers are known
-const CROWDED_SMALL_BYTES = 32 * 1024
+const CROWDED_SMALL_BYTES = 32 * 1024 // the same where it is crowded
 const LOOK_BYTES = 64 * 1024
 const REREAD_BYTES = 256 * 1024
 const NO_HEADER = Buffer.alloc(HEADER_BYTES)
@@ -36,7 +36,7 @@ export class SealedFile implements Arriving {
   readonly #plainHash = createHash('sha256')
   readonly #gathered: Gathered
   readonly #small: Slab[] = []
-  #countedBytes = 0 // of those that are small and still arriving
+  #countedBytes = 0 // what this file has added to those that are gathered, while it is small
   readonly #held: Slab[] = []
   #bytes = 0
   #body: Body | undefined

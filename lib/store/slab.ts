@@ -30,7 +30,7 @@ export class Slab {
   /** Copies bytes behind those that are in it, as many as there is room for; says how many. */
   add(bytes: Buffer): number {
     const added = Math.min(bytes.length, this.room)
-    // Not by `copy`: into memory that is shared it goes byte by byte, 25 times as slow.
+    // Not by `copy`: it goes byte by byte into shared memory that is not aligned as the source is, 25 times as slow.
     if (added > 0) this.memory.fill(added < bytes.length ? bytes.subarray(0, added) : bytes, this.#bytes, this.#bytes + added)
     this.#bytes += added
     return added
