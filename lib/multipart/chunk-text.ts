@@ -34,7 +34,7 @@ export class ChunkText {
   readonly #delimiter: string
   readonly #limitBytes: number
   #start = 0 // where in the chunk the window begins
-  #end = 0 // where in the chunk no more may begin in it
+  #end = 0 // where in the chunk the next window begins, at the latest
   #text = '' // the window as latin1: a character a byte
   #windows = 0
   #wholeField: RegExp | undefined // of this form, once there have been many windows
