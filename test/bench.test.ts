@@ -11,7 +11,7 @@ function runBench(...args: string[]) {
 }
 
 const runs = [
-  { scenario: 'answers-16', subjects: ['ours', 'ours-encrypting', 'sink-discard', 'sink-pipe-fsync', 'sink-hash-fsync', 'sink-calls-only'] },
+  { scenario: 'answers-16', subjects: ['ours', 'ours-encrypting', 'sink-discard', 'sink-pipe-fsync', 'sink-hash-fsync', 'sink-calls-only', 'sink-calls-hash'] },
   { scenario: 'parser-fields', subjects: ['parser', 'indexOf', 'copy'] },
 ]
 for (const { scenario, subjects } of runs) {

@@ -5,7 +5,7 @@ import type { Server, ServerName, Workspace } from './server.ts'
 
 const [KB, MB] = [1000, 1_000_000]
 const ALL: readonly ServerName[] = ['ours', 'ours-encrypting', 'sink-discard', 'sink-pipe-fsync', 'sink-hash-fsync']
-const SMALL: readonly ServerName[] = [...ALL, 'sink-calls-only']
+const SMALL: readonly ServerName[] = [...ALL, 'sink-calls-only', 'sink-calls-hash']
 const NOT_STORING: readonly ServerName[] = ['ours', 'sink-discard']
 const GROWN: readonly ServerName[] = ['ours', 'ours-grown']
 const WORKERS: readonly ServerName[] = ['ours', 'ours-two-workers']
@@ -29,7 +29,7 @@ const GROWTH = 'a million files, 10,000 projects, 100,000 tokens'
 const LOADS: readonly LoadScenario[] = [
   { name: 'answers-16', description: '2 KB of answers, 16 connections', subjects: SMALL, connections: 16, bytes: 2 * KB, makeRequests: answers },
   { name: 'answers-64', description: '2 KB of answers, 64 connections', subjects: SMALL, connections: 64, bytes: 2 * KB, makeRequests: answers },
-  { name: 'files-100k', description: 'files of 100 KB, 16 connections', connections: 16, bytes: 100 * KB, makeRequests: files },
+  { name: 'files-100k', description: 'files of 100 KB, 16 connections', subjects: SMALL, connections: 16, bytes: 100 * KB, makeRequests: files },
   { name: 'files-10m-8', description: 'files of 10 MB, 8 connections', connections: 8, bytes: 10 * MB, maxRequests: 120, makeRequests: files },
   { name: 'files-10m-32', description: 'files of 10 MB, 32 connections', connections: 32, bytes: 10 * MB, maxRequests: 128, makeRequests: files },
   { name: 'files-500m', description: 'one file of 500 MB', connections: 1, bytes: 500 * MB, maxRequests: 1, makeRequests: files },

@@ -39,6 +39,7 @@ export const SERVERS = {
   'sink-pipe-fsync': { command: (directory) => [SINK, 'pipe-fsync', directory] },
   'sink-hash-fsync': { command: (directory) => [SINK, 'hash-fsync', directory] },
   'sink-calls-only': { command: (directory) => [SINK, 'calls-only', directory], env: () => ({ UV_THREADPOOL_SIZE: '16' }) }, // as ours
+  'sink-calls-hash': { command: (directory) => [SINK, 'calls-hash', directory], env: () => ({ UV_THREADPOOL_SIZE: '16' }) },
 } satisfies Record<string, ServerKind>
 
 /** The name of one of them. */

@@ -4,6 +4,7 @@
 //   node sink.mjs hash-fsync DIR     hashes it on the way too, with SHA-256, which nothing else can do for it
 //   node sink.mjs calls-only DIR     makes the calls that this server makes to the disk for small bodies, and does nothing
 //                                    else: no form, no token, no hash, no log. The limit of its promise
+//   node sink.mjs calls-hash DIR     the same with the hash
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, createWriteStream, fsync, linkSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'
@@ -17,6 +18,7 @@ import { promisify } from 'node:util'
 const MOST_ROUNDS = 2 // as in the server: one is written while the other waits for its syncs
 
 const [kind, directory = ''] = process.argv.slice(2)
+const isCalling = kind === 'calls-only' || kind === 'calls-hash'
 const ANSWER = JSON.stringify({ status: 'accepted', auth_token: 'bench-0' })
 const [staging, published] = [join(directory, 'staging'), join(directory, 'published')]
 const sync = promisify(fsync)
@@ -28,7 +30,7 @@ let gathered = []
 
 const server = createServer(async (request, response) => {
   if (kind === 'discard' || request.method !== 'POST') await once(request.resume(), 'end')
-  else if (kind === 'calls-only') await publish(await buffer(request))
+  else if (isCalling) await publish(await buffer(request))
   else await store(request)
   response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': ANSWER.length }).end(ANSWER)
 })
@@ -81,12 +83,13 @@ async function publishAll(bodies) {
   const names = openSync(published, 'r')
   await sync(names)
   closeSync(names)
-  writeSync(receipts, staged.map(({ name }) => `${JSON.stringify({ file: name })}\n`).join(''))
+  const hashes = kind === 'calls-hash' ? bodies.map((body) => createHash('sha256').update(body).digest('hex')) : []
+  writeSync(receipts, staged.map(({ name }, index) => `${JSON.stringify({ file: name, sha256: hashes[index] })}\n`).join(''))
   await sync(receipts)
   for (const { name } of staged) unlinkSync(join(staging, name))
 }
 
-if (kind === 'calls-only') {
+if (isCalling) {
   mkdirSync(staging)
   mkdirSync(published)
   receipts = openSync(join(directory, 'receipts.ndjson'), 'a')
