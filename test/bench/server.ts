@@ -38,9 +38,13 @@ export const SERVERS = {
   'sink-discard': { command: () => [SINK, 'discard'] },
   'sink-pipe-fsync': { command: (directory) => [SINK, 'pipe-fsync', directory] },
   'sink-hash-fsync': { command: (directory) => [SINK, 'hash-fsync', directory] },
-  'sink-calls-only': { command: (directory) => [SINK, 'calls-only', directory], env: () => ({ UV_THREADPOOL_SIZE: '16' }) }, // as ours
-  'sink-calls-hash': { command: (directory) => [SINK, 'calls-hash', directory], env: () => ({ UV_THREADPOOL_SIZE: '16' }) },
+  'sink-calls-only': callingSink('calls-only'),
+  'sink-calls-hash': callingSink('calls-hash'),
 } satisfies Record<string, ServerKind>
+
+function callingSink(kind: string): ServerKind {
+  return { command: (directory) => [SINK, kind, directory], env: () => ({ UV_THREADPOOL_SIZE: '16' }) } // as ours
+}
 
 /** The name of one of them. */
 export type ServerName = keyof typeof SERVERS
