@@ -131,5 +131,5 @@ for (const flood of ['&', '%', '=', 'a&', '=&', 'a=%', '%4', '+=%&']) {
 test('random bodies are read as URLSearchParams reads them', (context) => {
   const seed = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
   context.diagnostic(`FUZZ_SEED=${seed}`)
-  context.diagnostic(`${fuzzUrlencoded(1, seed)} inputs`)
+  context.diagnostic(`${fuzzUrlencoded(0.3, seed)} inputs`)
 })
