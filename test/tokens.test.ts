@@ -117,14 +117,15 @@ test('a user whose directory it is not is told who may', async (t) => {
 })
 
 const selections = [
-  { name: 'all', args: [], expected: ['a/-', 'a/p-1', 'b/p-1', 'b/p-2'] },
+  { name: 'all', args: [], expected: ['a/-', 'a/p-1', 'b/ p-2', 'b/p-1', 'b/p-2'] },
   { name: 'a project', args: ['--project=a'], expected: ['a/-', 'a/p-1'] },
   { name: 'a participant', args: ['--participant=p-1'], expected: ['a/p-1', 'b/p-1'] },
   { name: 'a participant of a project', args: ['--project=b', '--participant=p-1'], expected: ['b/p-1'] },
+  { name: 'a participant, with blanks around the name or without', args: ['--participant=p-2 '], expected: ['b/ p-2', 'b/p-2'] },
   { name: 'a project that has none', args: ['--project=c'], expected: [] },
   { name: 'half the name of a project', args: ['--project=A'], expected: [] },
 ]
-const wishes = [['--project=a'], ['--project=a', '--participant=p-1'], ['--project=b', '--participant=p-1'], ['--project=b', '--participant=p-2']]
+const wishes = [['--project=a'], ['--project=a', '--participant=p-1'], ['--project=b', '--participant=p-1'], ['--project=b', '--participant=p-2'], ['--project=b', '--participant= p-2']]
 
 for (const { name, args, expected } of selections) {
   test(`\`tokens list\` and \`tokens revoke\` mean ${name}`, async (t) => {

@@ -29,7 +29,7 @@ export async function tokens(args: readonly string[], { print, note, environment
     names: ['list or revoke', '[digits]'],
   })
   const [action = '', digits] = positionals
-  const choice = { digits: readDigits(digits), project: text('project'), participant: text('participant') }
+  const choice = { digits: readDigits(digits), project: text('project'), participant: text('participant')?.trim() }
   if (action !== 'list' && action !== 'revoke') throw new ConfigError([`tokens ${JSON.stringify(action)} is not understood: use tokens list or tokens revoke.`])
   const isAll = Object.values(choice).every((each) => each === undefined)
   if (action === 'revoke' && isAll) throw new ConfigError(['tokens revoke needs --project, --participant or the 8 digits of a token.'])
@@ -57,7 +57,7 @@ function readDigits(text: string | undefined): string | undefined {
 
 function isChosen(grant: Grant, { digits, project, participant }: Choice): boolean {
   if (digits !== undefined && !grant.tokenSha256.startsWith(digits)) return false
-  return (project === undefined || grant.project === project) && (participant === undefined || grant.participant === participant)
+  return (project === undefined || grant.project === project) && (participant === undefined || grant.participant?.trim() === participant)
 }
 
 function list(grants: readonly Grant[], isJson: boolean, print: (line: string) => void): void {
