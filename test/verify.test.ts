@@ -123,16 +123,45 @@ test('a base directory is verified', async (t) => {
 
 const mistakes = [
   { name: 'a project that is not there', args: ['nobody'], says: /has no project "nobody"\. It has none yet\./ },
+  { name: 'a flag that is given twice', args: ['--basedir=/tmp'], says: /^--basedir is given twice\. --help lists what there is\.\n$/ },
   { name: 'one argument too many', args: ['a', 'b'], says: /"b" is one argument too many/ },
   { name: 'an unknown flag', args: ['--fix'], says: /--fix/ },
 ]
 for (const { name, args, says } of mistakes) {
   test(`${name} is a mistake`, async (t) => {
-    const { status, stderr } = await verify(await temporaryDirectory(t), ...args)
+    const basedir = await temporaryDirectory(t)
+    await mkdir(join(basedir, 'tokens'))
+    const { status, stderr } = await verify(basedir, ...args)
     assert.equal(status, 2)
     assert.match(stderr, says)
   })
 }
+
+const places = [
+  { name: 'an empty directory', place: 'base/uploads/staging' },
+  { name: 'the parent of a base directory', place: '.' },
+  { name: 'the receipts alone', place: 'base/receipts' },
+  { name: 'the uploads alone', place: 'base/uploads' },
+]
+for (const { name, place } of places) {
+  for (const command of [['verify'], ['status'], ['audit'], ['export', 'study', 'out'], ['withdraw', 'study', '--participant=p1']]) {
+    test(`${name} is not taken for a base directory by ${command[0]}`, async (t) => {
+      const directory = await temporaryDirectory(t)
+      for (const path of ['uploads/responses/study', 'uploads/staging', 'receipts/study', 'tokens']) await mkdir(join(directory, 'base', path), { recursive: true })
+      const { status, stdout, stderr } = await runCommand([...command, '--basedir', join(directory, place)])
+      assert.deepEqual([status, stdout], [2, ''])
+      assert.match(stderr, /^\S+ is not the base directory of a server: it has no uploads\/responses, receipts, tokens or audit\. Give it with --basedir or REPROSCHEMA_BACKEND_BASEDIR\.\n$/)
+    })
+  }
+}
+
+test('a base directory without a project holds, and says that nothing is promised in it', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  await mkdir(join(basedir, 'receipts'))
+  const { status, stdout } = await verify(basedir)
+  assert.equal(status, 0)
+  assert.match(stdout, /^ok: \S+ has no project, so nothing is promised$/m)
+})
 
 test('a base directory that is not there is a mistake, and is not made', async (t) => {
   const basedir = join(await temporaryDirectory(t), 'none')

@@ -1,10 +1,10 @@
-import { readdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { ConfigError, readOne } from '../config.ts'
 import { listProjects } from '../dataset/projects.ts'
 import { systemCode } from '../errors.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import { Layout } from '../store/layout.ts'
+import { requireBasedir } from './local-basedir.ts'
 
 /** How a flag of a command is written: with a value, or alone; whether it may come several times. */
 export type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly multiple?: boolean }>>
@@ -43,7 +43,7 @@ export function readArguments(
 
 /** Gives the projects that a command is to work on: the one that was asked for, or all. Throws a `ConfigError` where it is not there. */
 export async function findProjects(layout: Layout, project: string | undefined): Promise<string[]> {
-  await requireDirectory(layout.basedir)
+  await requireBasedir(layout)
   const projects = await listProjects(layout)
   if (project === undefined) return projects
   if (projects.includes(project)) return [project]
@@ -53,18 +53,17 @@ export async function findProjects(layout: Layout, project: string | undefined):
 
 function parse(args: readonly string[], options: Flags) {
   try {
-    return parseArgs({ args: [...args], options: { ...options }, allowPositionals: true })
+    const parsed = parseArgs({ args: [...args], options: { ...options }, allowPositionals: true, tokens: true })
+    refuseRepeated(parsed.tokens.flatMap((token) => (token.kind === 'option' ? token.name : [])), options)
+    return parsed
   } catch (error) {
     if (!systemCode(error)?.startsWith('ERR_PARSE_ARGS') || !(error instanceof Error)) throw error
     throw new ConfigError([`${error.message.split('. ')[0]}. --help lists what there is.`])
   }
 }
 
-async function requireDirectory(basedir: string): Promise<void> {
-  try {
-    await readdir(basedir)
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') throw error
-    throw new ConfigError([`There is no base directory ${basedir}. Give it with --basedir or ${SETTINGS.basedir.variable}.`])
-  }
+// Nobody is to be erased in the place of somebody else: which of two values is meant we do not know.
+function refuseRepeated(given: readonly string[], options: Flags): void {
+  const repeated = given.find((name, index) => given.indexOf(name) < index && options[name]?.multiple !== true)
+  if (repeated !== undefined) throw new ConfigError([`--${repeated} is given twice. --help lists what there is.`])
 }

@@ -1,9 +1,7 @@
-import { stat } from 'node:fs/promises'
 import type { Entry, EntryFields } from '../audit/entry.ts'
 import { readTrail } from '../audit/trail.ts'
-import { ConfigError } from '../config.ts'
-import { systemCode } from '../errors.ts'
 import { readArguments } from './arguments.ts'
+import { requireBasedir } from './local-basedir.ts'
 import type { Output } from './output.ts'
 import { parseSince } from './since.ts'
 import { plain } from './terminal.ts'
@@ -15,7 +13,7 @@ const IN_COLUMNS = new Set(['at', 'event', 'user', 'uid', 'host', 'address', 'ca
 export async function audit(args: readonly string[], { print, note, environment }: Output): Promise<number> {
   const { layout, text, isSet } = readArguments(args, environment, { flags: { since: { type: 'string' }, json: { type: 'boolean' } }, names: [] })
   const since = parseSince(text('since'))
-  await requireDirectory(layout.basedir)
+  await requireBasedir(layout)
   let count = 0
   for await (const entry of readTrail(layout.audit, since === undefined ? -Infinity : Date.parse(since))) {
     print(isSet('json') ? JSON.stringify(entry) : formatEntry(entry))
@@ -24,15 +22,6 @@ export async function audit(args: readonly string[], { print, note, environment 
   if (count === 0 && !isSet('json')) print(`Nothing is recorded in ${layout.audit}${since === undefined ? '' : ` since ${since}`}.`)
   note({ count })
   return 0
-}
-
-async function requireDirectory(basedir: string): Promise<void> {
-  try {
-    await stat(basedir)
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error
-    throw new ConfigError([`There is no base directory ${basedir}. Give it with --basedir or REPROSCHEMA_BACKEND_BASEDIR.`])
-  }
 }
 
 function formatEntry(entry: Entry): string {

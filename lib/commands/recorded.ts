@@ -15,6 +15,7 @@ import { SETTINGS } from '../settings/settings.ts'
 import { Layout } from '../store/layout.ts'
 import { describeCall, type Call } from './call.ts'
 import type { Command } from './commands.ts'
+import { isBasedir } from './local-basedir.ts'
 import type { Output } from './output.ts'
 
 const EXIT_FAILURE = 1
@@ -31,7 +32,7 @@ const BASEDIR = /^--basedir(?:=(.*))?$/s
  */
 export async function runRecorded(name: string, { run }: Command, args: readonly string[], output: Output): Promise<number> {
   const layout = findLayout(args, output.environment)
-  if (layout === undefined || !(await isBasedir(layout))) return run(args, output) // nothing that somebody could have had access to
+  if (layout === undefined || !(await mayBeRecorded(layout))) return run(args, output) // nothing that somebody could have had access to
   const call = await describe(name, args, layout)
   const record = await openRecord(layout, call, output)
   const noted: Record<string, EntryFields[string]> = {}
@@ -79,10 +80,9 @@ function findLayout(args: readonly string[], environment: Output['environment'])
 }
 
 // Any directory can be given: nothing is begun in one where no server has ever been.
-async function isBasedir(layout: Layout): Promise<boolean> {
+async function mayBeRecorded(layout: Layout): Promise<boolean> {
   try {
-    const found = await Promise.all([layout.tokens, layout.receipts, layout.responses, layout.audit].map(findStats))
-    return found.some((each) => each?.isDirectory() === true)
+    return await isBasedir(layout)
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return false // not for this user: the command says so itself

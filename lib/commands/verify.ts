@@ -16,7 +16,8 @@ export async function verify(args: readonly string[], { print, note, tell, input
   const keyring = await readKeyring(texts('identity'), { input, tell })
   let broken = 0
   let unopened = 0
-  for (const project of await findProjects(layout, positionals[0])) {
+  const projects = await findProjects(layout, positionals[0])
+  for (const project of projects) {
     const count = startCount()
     const progress = new Progress(showProgress, () => ({ files: count.files, bytes: count.bytes, ofFiles: count.promisedFiles, ofBytes: count.promisedBytes }))
     const findings: Finding[] = []
@@ -33,8 +34,14 @@ export async function verify(args: readonly string[], { print, note, tell, input
   broken += await tellTrail(layout, print)
   note({ broken })
   if (keyring === undefined && unopened > 0) print(`${formatCount(unopened, 'encrypted file')} held against the receipts as stored. Whether a key opens them only verify --identity FILE tells.`)
-  print(broken === 0 ? 'ok: everything that was promised is there' : `FAILED: ${formatCount(broken, 'broken promise')}, see above`)
+  print(formatVerdict(layout, projects, broken))
   return broken === 0 ? 0 : 1
+}
+
+// A copy that came without its receipts is not to pass for one that holds.
+function formatVerdict({ basedir }: Layout, projects: readonly string[], broken: number): string {
+  if (broken > 0) return `FAILED: ${formatCount(broken, 'broken promise')}, see above`
+  return projects.length === 0 ? `ok: ${basedir} has no project, so nothing is promised` : 'ok: everything that was promised is there'
 }
 
 async function tellTrail(layout: Layout, print: (line: string) => void): Promise<number> {
