@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readlink, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, readlink, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { crc32, tableCrc32 } from '../lib/archive/crc32.ts'
@@ -168,6 +168,21 @@ test('many files of any length are one archive, and few of them are open', async
   assert.ok(open <= 4, `${open} files are open`)
   await source.close()
   assert.equal(await openBelow(directory), 0)
+})
+
+test('a slice that cannot be opened is told to who reads it, and to nobody else', async (t) => {
+  const directory = await temporaryDirectory(t)
+  const slices = await Promise.all(Array.from({ length: 8 }, async (_, index) => ({ path: await save(directory, `${index}`, Buffer.alloc(1000)) })))
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  t.after(() => process.off('unhandledRejection', note))
+  const source = await openSlices(slices)
+  await rm(join(directory, '5'))
+  await assert.rejects(source.read(0, 8000), { code: 'ENOENT' })
+  await source.close()
+  await sleep(0)
+  assert.deepEqual(unhandled, [])
 })
 
 test('two entries are read at the same time, and one that is left early leaves nothing open', async (t) => {

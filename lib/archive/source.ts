@@ -125,7 +125,7 @@ class OpenFiles {
 
   async use(path: string, action: (handle: FileHandle) => Promise<void>): Promise<void> {
     if (this.#isClosed) throw new Error('this source is closed')
-    const file = this.#open.get(path) ?? { handle: open(path, 'r'), readers: 0, isOut: false }
+    const file = this.#open.get(path) ?? beginToOpen(path)
     this.#open.delete(path)
     this.#open.set(path, file)
     file.readers++
@@ -158,6 +158,12 @@ class OpenFiles {
       return closeIfOut(file)
     }
   }
+}
+
+function beginToOpen(path: string): OpenFile {
+  const handle = open(path, 'r')
+  handle.catch(() => undefined) // whoever reads is told, and may begin to wait for it later
+  return { handle, readers: 0, isOut: false }
 }
 
 async function closeIfOut(file: OpenFile): Promise<void> {
