@@ -97,13 +97,14 @@ export class LogFile {
     this.#waitingCharacters = 0
     this.#isReopening = false
     if (lines.length === 0 && !isReopening) return
+    const lost = this.#lost // more may be lost meanwhile
     try {
       const handle = await this.#open()
-      const warning = `${new Date().toISOString()} WARNING ${this.#lost} lines of this log were lost\n`
-      const content = Buffer.from(`${this.#lost > 0 ? warning : ''}${lines.join('')}`)
+      const warning = `${new Date().toISOString()} WARNING ${lost} lines of this log were lost\n`
+      const content = Buffer.from(`${lost > 0 ? warning : ''}${lines.join('')}`)
       await writeWhole(handle, [content])
       this.#bytes += content.length
-      this.#lost = 0
+      this.#lost -= lost
     } catch {
       this.#lost += lines.length // whatever it was: to log that a log cannot be written would fail again, for ever
       await this.#close()

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { LogFile } from '../lib/log-file.ts'
 import {
   ADMIN_TOKEN,
   askToken,
@@ -12,6 +13,7 @@ import {
   PROGRAM,
   request,
   sendRaw,
+  sleep,
   startServer,
   submitForm,
   temporaryDirectory,
@@ -246,6 +248,24 @@ test('a log that can be written again says how many lines were lost', async (t) 
   const lost = Number(/^\S+ WARNING (\d+) lines of this log were lost$/.exec(warning)?.[1])
   assert.ok(lost >= 1, warning)
   assert.equal(lost + others.length, 4)
+})
+
+test('lines that are lost while others are written are counted too', async (t) => {
+  const path = join(await temporaryDirectory(t), 'console.log')
+  const log = new LogFile({ path, limitBytes: 1e9 })
+  await log.open()
+  const line = 'x'.repeat(1000)
+  for (let round = 0; round < 6; round++) {
+    for (let count = 0; count < 12_000; count++) log.append(line)
+    await sleep(0)
+  }
+  await log.close()
+  log.append('the last')
+  await log.close()
+  const lines = (await readFile(path, 'utf8')).trim().split('\n')
+  const lost = lines.flatMap((each) => /WARNING (\d+) lines of this log were lost$/.exec(each)?.[1] ?? []).map(Number)
+  assert.ok(lost.length > 0)
+  assert.equal(lines.length - lost.length + lost.reduce((sum, each) => sum + each, 0), 72_001)
 })
 
 test('a logs directory that is removed while the server runs is made again', async (t) => {
