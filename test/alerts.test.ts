@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
@@ -13,7 +14,7 @@ import { Condition } from '../lib/alerts/condition.ts'
 import { SpaceForecast } from '../lib/alerts/space-forecast.ts'
 import { studyTimeBetween } from '../lib/alerts/study-hours.ts'
 import { makeProgram, writeReceipts } from './alerted.ts'
-import { after, askToken, request, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
+import { after, askToken, needs, request, ROOT, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { writeZip } from './zip-writer.ts'
 
 const HOUR = 3_600_000
@@ -146,6 +147,19 @@ test('a program need not read its input, nor close what it holds open', async ()
   const environment = { PATH: process.env['PATH'] ?? '' }
   await runAlertCommand('x'.repeat(10_000_000), { command: ['true'], environment, limitMs: 60_000, killGroup })
   await runAlertCommand('', { command: ['sh', '-c', 'sleep 30 & exit 0'], environment, limitMs: 20_000, killGroup })
+})
+
+test('where the system has no descriptors left a program that cannot be started is one failure, and no more', (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const script = `const { openSync } = require('node:fs')
+    const { runAlertCommand } = require(${JSON.stringify(join(ROOT, 'dist/lib/alerts/alert-command.js'))})
+    const run = () => runAlertCommand('', { command: ['true'], environment: {}, limitMs: 5000, killGroup: () => undefined })
+    run().catch(() => undefined).then(() => {
+      try { for (;;) openSync('/dev/null') } catch {}
+      return run()
+    }).catch(({ code }) => process._rawDebug(code))`
+  const { status, stderr } = spawnSync('prlimit', ['--nofile=64', process.execPath, '-e', script], { encoding: 'utf8' })
+  assert.deepEqual([status, stderr], [0, 'EMFILE\n'])
 })
 
 async function listen(t: TestContext, answer: (request: IncomingMessage, response: ServerResponse, body: string) => void): Promise<string> {

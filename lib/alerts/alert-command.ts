@@ -20,6 +20,7 @@ export interface CommandParts {
 export async function runAlertCommand(text: string, { command, environment, limitMs, killGroup }: CommandParts): Promise<void> {
   const [program = '', ...args] = command
   const child = spawn(program, args, { env: environment, detached: true, stdio: ['pipe', 'ignore', 'pipe'] }) // a group of its own
+  if (child.pid === undefined) throw ((await once(child, 'error')) as [Error])[0] // it has no streams then, where the system has no descriptors to give
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (piece: string) => (said = `${said}${piece}`.slice(0, MOST_SAID)))
   child.stdin.on('error', () => undefined) // it need not read
