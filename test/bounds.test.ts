@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -95,6 +95,25 @@ test('connections at once are bounded, and one too many is told so', async (t) =
     return answer?.status === 200
   })
 })
+
+test('a connection that was refused takes no place while it is being closed', async (t) => {
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '1' } })
+  const held = connect(server.port, '127.0.0.1')
+  await once(held, 'connect')
+  const refused = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true })
+  t.after(() => refused.destroy())
+  await once(refused.resume(), 'end')
+  held.destroy()
+  await until('there is room again', async () => (await request(`${server.url}/`).catch(() => undefined))?.status === 200)
+  assert.ok(await isOpen(server.port, refused.localPort ?? 0), 'the server still waits for the client to close')
+})
+
+/** Says whether the process that listens on a port still has the connection from another one (proc_net(5)). */
+async function isOpen(port: number, from: number): Promise<boolean> {
+  const ends = [port, from].map((each) => each.toString(16).toUpperCase().padStart(4, '0'))
+  const rows = (await readFile('/proc/net/tcp', 'utf8')).split('\n').map((line) => line.trim().split(/\s+/))
+  return rows.some(([, local, remote, , , , , , , inode]) => inode !== '0' && local?.endsWith(`:${ends[0]}`) === true && remote?.endsWith(`:${ends[1]}`) === true)
+}
 
 test('one address has a quarter of the places of unknown senders, and a good token needs none', async (t) => {
   const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_SUBMISSIONS: '8' } })

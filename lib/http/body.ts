@@ -84,6 +84,7 @@ export function readBody(
     }
 
     function settle(outcome: () => void): void {
+      if (isSettled) return // what the body waited for may fail after that: the request is `drain`'s by then
       isSettled = true
       clearTimeout(idle)
       request.off('data', onData).off('end', onEnd).off('error', onLost).off('close', onLost).pause()

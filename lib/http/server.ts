@@ -26,6 +26,7 @@ export class HttpServer {
   readonly #listeners: Listener[] = []
   readonly #connections = new Map<Duplex, Connection>()
   #certificate: Certificate | undefined
+  #admitted = 0 // of the connections, those that were not refused
   #isStopping = false
 
   constructor(parts: HttpServerParts) {
@@ -89,10 +90,14 @@ export class HttpServer {
 
   #connect(socket: Socket, address: string): void {
     const connection = new Connection(address)
-    const isTooMany = this.#connections.size >= this.#parts.maxConnections
+    const isTooMany = this.#admitted >= this.#parts.maxConnections
     this.#connections.set(socket, connection)
+    if (!isTooMany) this.#admitted++
     socket.on('close', () => {
-      void connection.settled.then(() => this.#connections.delete(socket))
+      void connection.settled.then(() => {
+        this.#connections.delete(socket)
+        if (!isTooMany) this.#admitted--
+      })
     })
     if (isTooMany) this.#refuseRaw(connection, socket, new HttpError('too_busy', { detail: 'connections' }))
   }
