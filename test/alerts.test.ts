@@ -13,6 +13,9 @@ import { Alerts } from '../lib/alerts/alerts.ts'
 import { Condition } from '../lib/alerts/condition.ts'
 import { SpaceForecast } from '../lib/alerts/space-forecast.ts'
 import { studyTimeBetween } from '../lib/alerts/study-hours.ts'
+import { findLastSubmission } from '../lib/dataset/last-submission.ts'
+import { findIncompleteUploads } from '../lib/dataset/recent-uploads.ts'
+import { Layout } from '../lib/store/layout.ts'
 import { makeProgram, writeReceipts } from './alerted.ts'
 import { after, askToken, needs, request, ROOT, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { writeZip } from './zip-writer.ts'
@@ -127,6 +130,29 @@ test('a program that is gone when it is needed is logged', async (t) => {
   await submitForm(server, [['auth_token', authToken], ['responses', '[1]']])
   await until('it is logged', async () => /alert failed .*ENOENT/.test(await logOf(server, 'error.log')))
   assert.equal(await server.stop(), 0)
+})
+
+// As twenty workers leave them, and those who withdraw.
+test('what arrived last is found in every receipts file that was written to lately, whatever its name', async (t) => {
+  const layout = new Layout(await temporaryDirectory(t))
+  const directory = layout.receiptsOf('study')
+  await mkdir(directory, { recursive: true })
+  const now = Date.now()
+  const slice = (uuid: number, number: number, hours: number) => {
+    const name = `0f6c64c2-61b8-4b2c-a9e5-${String(uuid).padStart(12, '0')}-u.zip.00${number}`
+    const file = { field: 'file', name, stored_as: name, bytes: number === 2 ? 5 : 10, sha256: 'a'.repeat(64) }
+    const head = { id: `${uuid}-${number}`, received_at: new Date(now - hours * HOUR).toISOString(), project: 'study' }
+    return `${JSON.stringify({ ...head, token_sha256: 'b'.repeat(64), fields: [], files: [file], previous: null })}\n`
+  }
+  const files = Array.from({ length: 20 }, (_, worker) => slice(100 + worker, 0, 5))
+  files[0] += `${slice(1, 1, 3)}${slice(2, 0, 3)}${slice(2, 2, 3)}${slice(3, 0, 0.1)}`
+  files[18] += slice(1, 0, 3)
+  files[19] += slice(1, 2, 3)
+  for (const [worker, text] of files.entries()) await writeFile(join(directory, `20240101T0000${10 + worker}.000000Z-aaaaaaaa.ndjson`), text)
+  for (let month = 10; month < 30; month++) await writeFile(join(directory, `202402${month}T000000.000000Z-bbbbbbbb-withdrawal.ndjson`), '{}\n')
+  const told = (await findIncompleteUploads(layout, 'study', now)).map((uuid) => Number(uuid.slice(-12)))
+  assert.deepEqual(told.filter((uuid) => uuid < 100), [2])
+  assert.equal(await findLastSubmission(layout, 'study'), now - 0.1 * HOUR)
 })
 
 function killGroup(pid: number): void {

@@ -1,11 +1,8 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
-import { listDirectory, listProjects } from './projects.ts'
+import { findNewestReceipts, type ReceiptsFile } from './newest-receipts.ts'
+import { listProjects } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
-import { isWithdrawal } from './withdrawals.ts'
 
-const MOST_FILES = 16 // the newest: several processes may each write to one
 const TAIL_BYTES = 256 * 1024
 
 /**
@@ -14,9 +11,7 @@ const TAIL_BYTES = 256 * 1024
  * @returns milliseconds since the epoch
  */
 export async function findLastSubmission(layout: Layout, project: string): Promise<number | undefined> {
-  const directory = layout.receiptsOf(project)
-  const names = (await listDirectory(directory)).files.filter((name) => name.endsWith('.ndjson') && !isWithdrawal(name)).slice(-MOST_FILES)
-  const moments = await Promise.all(names.map((name) => lastMomentIn(join(directory, name))))
+  const moments = await Promise.all((await findNewestReceipts(layout, project)).map(lastMomentIn))
   const known = moments.filter((ms) => ms !== undefined)
   return known.length === 0 ? undefined : Math.max(...known)
 }
@@ -29,14 +24,13 @@ export async function rememberSubmissions(layout: Layout, memory: { sawSubmissio
   }
 }
 
-async function lastMomentIn(path: string): Promise<number | undefined> {
-  const { size, mtimeMs } = await stat(path)
-  if (size === 0) return undefined
+async function lastMomentIn({ path, bytes, modifiedMs }: ReceiptsFile): Promise<number | undefined> {
+  if (bytes === 0) return undefined
   let lastMs: number | undefined
   let isRewritten = false // who withdraws has the file written, and submits nothing
-  for await (const { receipt, withdrawn } of readReceiptLines(path, { from: Math.max(0, size - TAIL_BYTES), to: size })) {
+  for await (const { receipt, withdrawn } of readReceiptLines(path, { from: Math.max(0, bytes - TAIL_BYTES), to: bytes })) {
     if (receipt !== undefined) lastMs = Date.parse(receipt.received_at)
     isRewritten ||= withdrawn !== undefined
   }
-  return lastMs ?? (isRewritten ? undefined : mtimeMs)
+  return lastMs ?? (isRewritten ? undefined : modifiedMs)
 }

@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { openSlices } from '../archive/source.ts'
 import { readEnd } from '../archive/zip-end.ts'
@@ -7,7 +5,7 @@ import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import type { Receipt } from '../store/receipt.ts'
 import { toStoredFile, type Submission } from './arrivals.ts'
-import { listDirectory } from './projects.ts'
+import { findNewestReceipts } from './newest-receipts.ts'
 import { readReceiptLines } from './receipt-line.ts'
 import { sortArrivals, type Slice, type Upload } from './upload.ts'
 import { Vault } from './vault.ts'
@@ -15,7 +13,6 @@ import { Vault } from './vault.ts'
 const HOUR_MS = 3_600_000
 const WINDOW_MS = 24 * HOUR_MS
 const TAIL_BYTES = 8 * 1024 * 1024 // of each receipts file
-const MOST_FILES = 16 // the newest
 const MOST_READ = 500 // uploads whose end is read
 const SLICE_BYTES = 10_000_000 // of the web app
 
@@ -43,15 +40,13 @@ export async function findIncompleteUploads(layout: Layout, project: string, now
 }
 
 async function readRecent(layout: Layout, project: string, nowMs: number): Promise<{ submissions: Submission[]; sinceMs: number }> {
-  const directory = layout.receiptsOf(project)
   const submissions: Submission[] = []
   let sinceMs = nowMs - WINDOW_MS
-  for (const name of (await listDirectory(directory)).files.filter((each) => each.endsWith('.ndjson')).slice(-MOST_FILES)) {
-    const { size, mtimeMs } = await stat(join(directory, name))
-    if (mtimeMs < nowMs - WINDOW_MS) continue
-    const from = Math.max(0, size - TAIL_BYTES)
+  for (const { path, bytes, modifiedMs } of await findNewestReceipts(layout, project)) {
+    if (modifiedMs < nowMs - WINDOW_MS) continue
+    const from = Math.max(0, bytes - TAIL_BYTES)
     let isFirst = true
-    for await (const { receipt } of readReceiptLines(join(directory, name), { from, to: size })) {
+    for await (const { receipt } of readReceiptLines(path, { from, to: bytes })) {
       if (receipt === undefined) continue
       const receivedMs = Date.parse(receipt.received_at)
       if (isFirst && from > 0) sinceMs = Math.max(sinceMs, receivedMs)
