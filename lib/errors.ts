@@ -31,7 +31,7 @@ const REFUSALS = {
   missing_callback_url: refused(400, 'callback_url is missing. Give the address of the web app.'),
   invalid_callback_url: refused(
     400,
-    'callback_url must be an absolute http: or https: address of at most 2000 characters, without user name or password.',
+    'callback_url must be an absolute http: or https: address of at most 2000 characters, without user name or password, and without auth_token, expires and expiry_time.',
   ),
 
   // Permission. The words in `status` are the seed server's.

@@ -208,6 +208,9 @@ const registrations = [
   { name: 'an empty callback', query: `token=${ADMIN_TOKEN}&callback_url=`, status: 400, code: 'missing_callback_url' },
   { name: 'two callbacks', query: `token=${ADMIN_TOKEN}&callback_url=https://x.org/&callback_url=https://y.org/`, status: 400, code: 'repeated_parameter' },
   { name: 'a callback that is a script', query: `token=${ADMIN_TOKEN}&callback_url=javascript:alert(1)`, status: 400, code: 'invalid_callback_url' },
+  { name: 'a callback that has a token', query: `token=${ADMIN_TOKEN}&callback_url=https://x.org/?auth_token=1`, status: 400, code: 'invalid_callback_url' },
+  { name: 'a callback that has an expiry', query: `token=${ADMIN_TOKEN}&callback_url=https://x.org/?lang=de%26expires`, status: 400, code: 'invalid_callback_url' },
+  { name: 'a callback whose route has an expiry', query: `token=${ADMIN_TOKEN}&callback_url=https://x.org/%23/?url=x%26expiry%255ftime=`, status: 400, code: 'invalid_callback_url' },
   { name: 'a local callback', query: `token=${ADMIN_TOKEN}&callback_url=http://127.1/`, status: 403, code: 'not_authorized_url' },
   { name: 'a bad project', query: `token=${ADMIN_TOKEN}&callback_url=https://x.org/&project=../x`, status: 400, code: 'invalid_project' },
 ]
@@ -246,6 +249,13 @@ test('a route in the fragment of a callback gets the parameters', async () => {
     location,
     /^https:\/\/study\.example\.org\/ui\/#\/\?url=https:\/\/x\.org\/schema&auth_token=unknown-[0-9a-f]{32}&expires=\w+&expiry_time=\w+&participant_id=p1$/,
   )
+})
+
+test('a callback may hold an address that holds the names of what is added', async () => {
+  const server = await common()
+  const clientId = await clientFor(server, 'https://study.example.org/auth_token=1/#/?url=https://x.org/?auth_token=1')
+  const { location } = await follow(server, `client_id=${clientId}`)
+  assert.match(location, /^https:\/\/study\.example\.org\/auth_token=1\/#\/\?url=https:\/\/x\.org\/\?auth_token=1&auth_token=unknown-/)
 })
 
 test('what is for the server, and what would pass for its own words, is not passed on', async () => {

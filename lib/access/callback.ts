@@ -3,6 +3,9 @@ import { HttpError } from '../errors.ts'
 
 const MAX_LENGTH = 2000
 
+/** What a participant is sent back to a web app with, whatever else the link holds. */
+export const ISSUED_PARAMETERS = ['auth_token', 'expires', 'expiry_time'] as const
+
 // IANA special-purpose registries (RFC 6890): this host, private, shared, loopback, link-local, unique local.
 const LOCAL = new BlockList()
 for (const [address, prefix] of [
@@ -83,6 +86,13 @@ export function addParameters(callbackUrl: string, parameters: readonly (readonl
   const [address, fragment] = [callbackUrl.slice(0, hash), callbackUrl.slice(hash + 1)]
   const isRoute = /^!?\//.test(fragment) || fragment.includes('?')
   return isRoute ? `${address}#${append(fragment, added)}` : `${append(address, added)}#${fragment}`
+}
+
+/** Finds one of these parameters in the address of a web app: an app reads neither of two of a name. */
+export function findParameter<Name extends string>(callbackUrl: string, names: readonly Name[]): Name | undefined {
+  const { search, hash } = new URL(callbackUrl)
+  const queries = [search, hash.includes('?') ? hash.slice(hash.indexOf('?')) : ''].map((query) => new URLSearchParams(query))
+  return names.find((name) => queries.some((query) => query.has(name)))
 }
 
 function append(text: string, added: string): string {

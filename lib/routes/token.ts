@@ -1,4 +1,4 @@
-import { addParameters } from '../access/callback.ts'
+import { addParameters, ISSUED_PARAMETERS } from '../access/callback.ts'
 import type { Client, Clients } from '../access/clients.ts'
 import type { Grants } from '../access/grants.ts'
 import type { ProjectKeys } from '../access/project-keys.ts'
@@ -15,7 +15,7 @@ import { readExpiryMinutes, readParticipant, readProject } from './parameters.ts
 
 const DEFAULT_PROJECT = 'unknown'
 // Not passed on to the callback: what is for us, and what a link must not slip in beside the token that we issue.
-const OWN_PARAMETERS = new Set(['client_id', 'token', 'project', 'expiry_minutes', 'auth_token', 'expires', 'expiry_time'])
+const OWN_PARAMETERS: ReadonlySet<string> = new Set(['client_id', 'token', 'project', 'expiry_minutes', ...ISSUED_PARAMETERS])
 
 /** What `/token` works with. */
 export interface TokenParts {
