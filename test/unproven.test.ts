@@ -147,6 +147,9 @@ const examined = [
   { name: 'nobody has shown a key', env, says: /^FAILED {3}recipients: no token is issued: nobody has shown yet .*\. Change: keys challenge$/m, status: 1 },
   { name: 'all is well', env, proven: true, says: /^ok {7}recipients: the server's are proven$/m, status: 0 },
   { name: 'the settings are others', env, proven: true, settings: {}, says: /^warning {2}recipients: the server began with others than these settings name\. Change: give doctor the settings/m, status: 0 },
+  { name: 'the settings name none, and the server\'s are proven', env, proven: true, settings: {}, says: /^ok {7}recipients: the server's are proven$/m, never: /not encrypted/, status: 0 },
+  { name: 'the settings name none, and nobody has shown a key', env, settings: {}, says: /^FAILED {3}recipients: no token is issued: nobody has shown yet/m, never: /not encrypted/, status: 1 },
+  { name: 'the settings name none, and a project\'s list is well', env, proven: true, settings: {}, own: textOf(list), says: /^ok {7}recipients of study: they are proven$/m, never: /FAILED/, status: 0 },
   { name: 'recipients were given up', env: none, proven: true, says: /^warning {2}recipients: uploads are not encrypted any more: .*\. Change: set REPROSCHEMA_BACKEND_RECIPIENTS again, or move \S+\/keys\/proofs away$/m, status: 0 },
   { name: 'a setting is mistyped', env, proven: true, settings: { REPROSCHEMA_BACKEND_RECIPIENTS: mistype(textOf(own)).trim() }, says: /^FAILED {3}configuration: REPROSCHEMA_BACKEND_RECIPIENTS=\(its value is not shown\) is not allowed: .*checksum/m, status: 1 },
   { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or keys challenge study$/m, status: 1 },
@@ -156,7 +159,7 @@ const examined = [
 test('`doctor` tells of the recipients', async (t) => {
   const servers = new Map([[none, await startServer(t)], [env, await startServer(t, { env })]])
   for (const server of servers.values()) await server.stop()
-  for (const { name, env: begun, settings = begun, proven = false, own: text, says, status } of examined) {
+  for (const { name, env: begun, settings = begun, proven = false, own: text, says, never = /^$/, status } of examined) {
     await t.test(`where ${name}`, async (t) => {
       const basedir = join(await temporaryDirectory(t), 'copy')
       await cp(servers.get(begun)?.basedir ?? '', basedir, { recursive: true })
@@ -164,6 +167,7 @@ test('`doctor` tells of the recipients', async (t) => {
       if (text !== undefined) await writeOwn(basedir, 'study', text)
       const { status: exit, stdout } = await runCommand(['doctor', `--basedir=${basedir}`], settings)
       assert.match(stdout, says)
+      assert.doesNotMatch(stdout, never)
       assert.equal(exit, status, stdout)
     })
   }

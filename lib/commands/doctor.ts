@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { ProjectKeys } from '../access/project-keys.ts'
 import { ConfigError, readConfig, type Config } from '../config.ts'
 import { examineBasedir } from '../doctor/basedir.ts'
 import { failed, formatFinding, ok, type Finding } from '../doctor/finding.ts'
@@ -31,7 +30,7 @@ export async function doctor(args: readonly string[], { print, environment, node
   for (const finding of await examineBasedir(layout, config.reserveBytes, id)) tell(finding)
   for (const finding of await examineMachine(layout, Math.ceil(config.maxConnections / config.workers), nodeVersion)) tell(finding)
   const { recipients, recipientsFile } = config
-  for (const finding of await examineRecipients(layout, new ProjectKeys({ places: layout, serverList: recipients ?? recipientsFile }))) tell(finding)
+  for (const finding of await examineRecipients(layout, recipients ?? recipientsFile)) tell(finding)
   if (url !== undefined) await examineOutside({ url, slowSeconds, config, id, layout }, tell)
   return hasFailed ? 1 : 0
 }

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { ProjectKeys } from '../access/project-keys.ts'
+import { ProjectKeys, type RecipientList } from '../access/project-keys.ts'
 import { readServerList } from '../access/server-lists.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
@@ -10,21 +10,25 @@ const SUBJECT = 'recipients'
 const READ = { byOwner: 0o400, byOthers: 0o004 }
 const ENTER = { byOwner: 0o100, byOthers: 0o001 }
 
-/** Looks at whom uploads are encrypted to: whether somebody has shown that they can open them, and what the server may read. */
-export async function examineRecipients(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
+/**
+ * Looks at whom uploads are encrypted to: whether somebody has shown that they can open them, and what the server may read.
+ * @param given the recipients of the settings; where they name none, those that the server began with are looked at
+ */
+export async function examineRecipients(layout: Layout, given: RecipientList | undefined): Promise<Finding[]> {
   try {
-    return await examine(layout, keys)
+    return await examine(layout, given)
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return [failed(SUBJECT, `they cannot be looked at: ${systemCode(error)}`, 'run doctor as root, or as the user that runs the server')]
   }
 }
 
-async function examine(layout: Layout, keys: ProjectKeys): Promise<Finding[]> {
+async function examine(layout: Layout, given: RecipientList | undefined): Promise<Finding[]> {
   const owner = await ownerOf(layout.basedir)
   const begun = await readServerList(layout.serverKeys.lists)
+  const keys = new ProjectKeys({ places: layout, serverList: given ?? begun })
   const findings: Finding[] = []
-  if (keys.serverList?.digest !== begun?.digest) {
+  if (given?.digest !== begun?.digest) {
     findings.push(warning(SUBJECT, 'the server began with others than these settings name', 'give doctor the settings of the server, or start the server again'))
   }
   const trouble = await keys.findServerTrouble()
