@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { chmod, chown, cp, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, request as requestOf, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { readFileSync } from 'node:fs'
@@ -69,6 +69,18 @@ test('`doctor` without a URL examines the machine alone, also where no server ru
   assert.equal(examined.status, 0, examined.stdout)
   assert.match(examined.stdout, /^warning {2}server: none runs on this base directory on this machine\. Change: systemctl start /m)
   assert.doesNotMatch(examined.stdout, /TLS/)
+})
+
+test('`doctor` does not take the server of a base directory for one of its copy', async (t) => {
+  for (const env of [{}, { REPROSCHEMA_BACKEND_WORKERS: '2' }]) {
+    const server = await startServer(t, { env })
+    const directory = await temporaryDirectory(t)
+    const [copy, link] = [join(directory, 'copy'), join(directory, 'link')]
+    await cp(server.basedir, copy, { recursive: true })
+    await symlink(server.basedir, link)
+    assert.match((await examine(copy)).stdout, /^warning {2}server: none runs on this base directory on this machine\./m)
+    for (const same of [server.basedir, link]) assert.match((await examine(same)).stdout, /^ok {7}server: runs, pid \d/m)
+  }
 })
 
 const settings = [

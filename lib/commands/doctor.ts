@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { ConfigError, readConfig, type Config } from '../config.ts'
+import { isOnlyCopied } from '../datasheet/told-settings.ts'
 import { examineBasedir } from '../doctor/basedir.ts'
 import { failed, formatFinding, ok, type Finding } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { examinePublic } from '../doctor/public.ts'
 import { examineRecipients } from '../doctor/recipients.ts'
+import { systemCode } from '../errors.ts'
 import { Layout } from '../store/layout.ts'
 import { openGrants, withPermission } from './local-grants.ts'
 import type { Output } from './output.ts'
@@ -28,7 +30,9 @@ export async function doctor(args: readonly string[], { print, environment, node
   const id = `doctor-${randomBytes(8).toString('hex')}`
   const layout = new Layout(config.basedir)
   for (const finding of await examineBasedir(layout, config.reserveBytes, id)) tell(finding)
-  for (const finding of await examineMachine(layout, Math.ceil(config.maxConnections / config.workers), nodeVersion)) tell(finding)
+  const isCopy = await looksCopied(layout)
+  const maxConnections = Math.ceil(config.maxConnections / config.workers)
+  for (const finding of await examineMachine({ layout, isCopy, maxConnections, nodeVersion })) tell(finding)
   const { recipients, recipientsFile } = config
   for (const finding of await examineRecipients(layout, recipients ?? recipientsFile)) tell(finding)
   if (url !== undefined) await examineOutside({ url, slowSeconds, config, id, layout }, tell)
@@ -44,6 +48,15 @@ function examineConfig(args: readonly string[], environment: Output['environment
     if (!(error instanceof ConfigError)) throw error
     for (const mistake of error.mistakes) tell(failed('configuration', mistake))
     return undefined
+  }
+}
+
+async function looksCopied(layout: Layout): Promise<boolean> {
+  try {
+    return await isOnlyCopied(layout)
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error
+    return false // not for us: the base directory is looked at too
   }
 }
 

@@ -24,11 +24,21 @@ export async function findSettings(layout: Layout, otherwise: () => Promise<Note
   const notes = await readServerNotes(layout)
   const found = notes.find(({ isRunning }) => isRunning) ?? notes[0]
   if (found === undefined) return { settings: await otherwise(), trusted: undefined }
-  const { settings, owner } = found.note
+  const { settings } = found.note
   const different = notes.filter(({ note }) => !isSame(note.settings, settings))
   const others = { running: different.filter(({ isRunning }) => isRunning).length, unknown: different.filter(({ isRunning }) => isRunning === undefined).length }
-  const isHere = owner.host === hostname() && (await resolveLinks(settings.basedir)) === (await resolveLinks(layout.basedir))
-  return { settings, trusted: { ...found, isHere, others } }
+  return { settings, trusted: { ...found, isHere: await isKeptBy(found, layout), others } }
+}
+
+/** Says whether every server that runs and noted its settings here keeps another base directory: this one is then a copy. */
+export async function isOnlyCopied(layout: Layout): Promise<boolean> {
+  const running = (await readServerNotes(layout)).filter(({ isRunning }) => isRunning)
+  const kept = await Promise.all(running.map((found) => isKeptBy(found, layout)))
+  return running.length > 0 && !kept.includes(true)
+}
+
+async function isKeptBy({ note: { owner, settings } }: FoundNote, layout: Layout): Promise<boolean> {
+  return owner.host === hostname() && (await resolveLinks(settings.basedir)) === (await resolveLinks(layout.basedir))
 }
 
 // Several servers on one base directory listen in several places.

@@ -12,9 +12,19 @@ const [FIRST_YEAR, LAST_YEAR] = [2025, 2100]
 const UNIT = 'reproschema-backend.service'
 const OTHER_FILES = 200 // logs, receipts, directories being synced
 
+/** What the machine is held against. */
+export interface MachineParts {
+  readonly layout: Layout
+  /** Whether the base directory is a copy of one that a server keeps: the processes that it names are not its own. */
+  readonly isCopy: boolean
+  /** Of one process. */
+  readonly maxConnections: number
+  readonly nodeVersion: string
+}
+
 /** Looks at the version of Node, the clock, the server's process and its limit of open files, and the systemd unit. */
-export async function examineMachine(layout: Layout, maxConnections: number, nodeVersion: string): Promise<Finding[]> {
-  const pids = await runningServers(layout)
+export async function examineMachine({ layout, isCopy, maxConnections, nodeVersion }: MachineParts): Promise<Finding[]> {
+  const pids = isCopy ? [] : await runningServers(layout)
   return [
     examineNode(nodeVersion),
     examineClock(new Date()),
