@@ -67,6 +67,12 @@ test('the continuous integration runs the same two commands as the README', asyn
   }
 })
 
+test('the README asks for the Node that the package asks for', async () => {
+  const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { engines: { node: string } }
+  const asked = README.match(/\bNode [\d.]+ or newer/g)
+  assert.deepEqual([...new Set(asked)], [engines.node.replace('>=', 'Node ') + ' or newer'])
+})
+
 test('the table of settings is the one that the program has', () => {
   const rows = Object.values(SETTINGS).map((row: Setting<unknown>) => {
     const flag = row.flag === undefined ? '' : `\`--${row.flag}\``
