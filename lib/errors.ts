@@ -35,7 +35,7 @@ const REFUSALS = {
   ),
 
   // Permission. The words in `status` are the seed server's.
-  not_authorized: { http: 403, status: 'not_authorized', message: 'The admin token is missing. Add ?token=TOKEN.' },
+  not_authorized: { http: 403, status: 'not_authorized', message: 'The admin token is missing. Add ?token=TOKEN, or for /metrics the header Authorization: Bearer TOKEN.' },
   not_authorized_token: {
     http: 403,
     status: 'not_authorized_token',

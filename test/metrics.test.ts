@@ -146,6 +146,12 @@ test('the metrics are for', async (t) => {
   })
 })
 
+test('whoever asks for the metrics without the token is told both places for it', async (t) => {
+  const server = await startServer(t)
+  const raw = await sendRaw(server.port, 'GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n')
+  for (const place of ['?token=TOKEN', 'Authorization: Bearer TOKEN']) assert.ok(raw.includes(place), raw)
+})
+
 test('the text format escapes what a label or a help may hold, and leaves out what has no sample', () => {
   const counter = new Counter({ name: 'a_total', help: 'a\\b\nc' }, ['x'])
   assert.equal(formatExposition([counter.read()]), '')
