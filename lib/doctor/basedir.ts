@@ -18,12 +18,15 @@ const OWNER_RIGHTS = 0o700
  * @param id of this examination, in the names of what it makes and removes
  */
 export async function examineBasedir(layout: Layout, reserveBytes: number | undefined, id: string): Promise<Finding[]> {
+  const start = 'start the server once, or give the right --basedir'
   try {
     if (!(await stat(layout.basedir)).isDirectory()) throw new Error('it is no directory')
+    const isServers = (await findStats(layout.responses)) !== undefined
+    if (!isServers) return [failed('base directory', `${layout.basedir} is not the base directory of a server: it has no directory uploads/responses`, start)]
     await readdir(layout.responses)
   } catch (error) {
     const says = `${layout.basedir} cannot be used: ${systemCode(error) ?? String(error)}`
-    const change = systemCode(error) === 'EACCES' ? 'run doctor as root, or as the user that runs the server' : 'start the server once, or give the right --basedir'
+    const change = systemCode(error) === 'EACCES' ? 'run doctor as root, or as the user that runs the server' : start
     return [failed('base directory', says, change)]
   }
   return [...(await examineOwners(layout)), ...(await examineFileSystem(layout, reserveBytes)), await tryStoring(layout, id)]

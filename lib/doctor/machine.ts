@@ -25,14 +25,15 @@ export interface MachineParts {
 /** Looks at the version of Node, the clock, the server's process and its limit of open files, and the systemd unit. */
 export async function examineMachine({ layout, isCopy, maxConnections, nodeVersion }: MachineParts): Promise<Finding[]> {
   const pids = isCopy ? [] : await runningServers(layout)
+  const isBooted = await isSystemdBooted()
   return [
     examineNode(nodeVersion),
     examineClock(new Date()),
     pids.length === 0
-      ? warning('server', 'none runs on this base directory on this machine', `systemctl start ${UNIT}`)
+      ? warning('server', 'none runs on this base directory on this machine', isBooted ? `systemctl start ${UNIT}` : 'start the server')
       : ok('server', `runs, pid ${pids.join(', ')}`),
     ...(await Promise.all(pids.map((pid) => examineOpenFiles(pid, maxConnections)))),
-    await examineUnit(),
+    isBooted ? await examineUnit() : ok('unit', 'not checked: systemd does not run here'),
   ]
 }
 
@@ -68,12 +69,15 @@ async function examineOpenFiles(pid: number, maxConnections: number): Promise<Fi
   return failed('open files', `pid ${pid} may open ${limit}, and ${maxConnections} connections need ${needed}`, change)
 }
 
+// sd_booted(3)
+async function isSystemdBooted(): Promise<boolean> {
+  return access('/run/systemd/system').then(
+    () => true,
+    () => false,
+  )
+}
+
 async function examineUnit(): Promise<Finding> {
-  try {
-    await access('/run/systemd/system') // sd_booted(3)
-  } catch {
-    return ok('unit', 'not checked: systemd does not run here')
-  }
   const { LoadState, ActiveState, UnitFileState } = await showUnit()
   if (LoadState !== 'loaded') return warning('unit', `systemd has no ${UNIT}`, 'install the unit from deploy/')
   if (ActiveState !== 'active') return failed('unit', `${UNIT} is ${ActiveState}`, `systemctl start ${UNIT}; journalctl -u ${UNIT} says why`)
