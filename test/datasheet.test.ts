@@ -101,7 +101,7 @@ const settingsRows: readonly SettingsRow[] = [
     name: 'uploads are encrypted to recipients that nobody has proven',
     env: { [`${PREFIX}RECIPIENTS`]: recipients },
     says: [
-      new RegExp(`is in memory alone until it is encrypted .* To each of \`${first}\`, \`${second}\`\\. .*\\*\\*Nobody has shown that they hold such a key\\.\\*\\*$`, 'm'),
+      new RegExp(`is in memory alone until it is encrypted .*\\)\\. It is encrypted to each of \`${first}\`, \`${second}\`\\. .*\\*\\*Nobody has shown that they hold such a key\\.\\*\\*$`, 'm'),
       /^- \*\*No auth token is issued for `study`:\*\* nobody has shown yet that they hold a key of the server's recipients: see keys challenge\.$/m,
       /^- Who holds the keys, and where their copies are/m,
       /unless `--identity FILE` gives a key/,
@@ -119,7 +119,7 @@ const settingsRows: readonly SettingsRow[] = [
     name: 'the recipients were changed, and the new ones are not proven',
     env: { [`${PREFIX}RECIPIENTS`]: recipients },
     prepare: (basedir) => proveLists(basedir, [own]),
-    says: [new RegExp(`To \`${own.recipients[0]?.text}\`\\. .* On 2024-11-01 .* \\*\\*These are not the recipients that are configured, but those that were proven last\\.\\*\\*$`, 'm'), /No auth token is issued/],
+    says: [new RegExp(`It is encrypted to \`${own.recipients[0]?.text}\`\\. .* On 2024-11-01 .* \\*\\*These are not the recipients that are configured, but those that were proven last\\.\\*\\*$`, 'm'), /No auth token is issued/],
   },
   {
     name: 'the project has recipients of its own',
@@ -128,7 +128,7 @@ const settingsRows: readonly SettingsRow[] = [
       await writeOwn(basedir, 'study', textOf(own))
       await proveLists(basedir, [own], 'study')
     },
-    says: [new RegExp(`To \`${own.recipients[0]?.text}\`\\. Whoever has .* On 2024-11-01 at 00:00:00 UTC`)],
+    says: [new RegExp(`It is encrypted to \`${own.recipients[0]?.text}\`\\. Whoever has .* On 2024-11-01 at 00:00:00 UTC`)],
     not: [new RegExp(first), /No auth token is issued/],
   },
   {

@@ -280,7 +280,7 @@ test('an altered file is not taken for whole', async (t) => {
 })
 
 const usages = [
-  { name: 'no word', args: [], says: /^keys "" is not understood: use keys new, keys challenge, keys open or keys prove\.\n$/ },
+  { name: 'no word', args: [], says: /^keys needs a word after it: use keys new, keys challenge, keys open or keys prove\.\n$/ },
   { name: 'another word', args: ['toString'], says: /^keys "toString" is not understood: / },
   { name: '`new` without a file', args: ['new'], says: /^<file> is missing\. / },
   { name: '`new` with a key in the place of a file', args: ['new', 'AGE-SECRET-KEY-1QQQ'], says: /^keys new takes the name of a new file, and what stands there is a key: whoever saw it can use it\.\n$/ },

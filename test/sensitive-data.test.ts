@@ -107,7 +107,7 @@ test('the chapter goes from the key to the opened export, as it stands', async (
     desk.run(lines.slice(asked))
     const page = readFileSync(join(desk.path, 'datasheet.md'), 'utf8')
     const recipients = readFileSync(join(desk.path, 'recipients'), 'utf8').trim().split('\n').toSorted()
-    assert.ok(page.includes(`To each of ${recipients.map((each) => `\`${each}\``).join(', ')}.`), page)
+    assert.ok(page.includes(`It is encrypted to each of ${recipients.map((each) => `\`${each}\``).join(', ')}.`), page)
     assert.match(page, /On \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC somebody showed that they hold such a key\.$/m)
     assert.match(page, /^It is running now\.$/m)
     assert.match(page, /^reproschema-backend withdraw my-study --participant NAME --basedir \S+\/var\/lib\/reproschema-backend$/m)

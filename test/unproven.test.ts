@@ -152,7 +152,7 @@ const examined = [
   { name: 'the settings name none, and a project\'s list is well', env, proven: true, settings: {}, own: textOf(list), says: /^ok {7}recipients of study: they are proven$/m, never: /FAILED/, status: 0 },
   { name: 'recipients were given up', env: none, proven: true, says: /^warning {2}recipients: uploads are not encrypted any more: .*\. Change: set REPROSCHEMA_BACKEND_RECIPIENTS again, or move \S+\/keys\/proofs away$/m, status: 0 },
   { name: 'a setting is mistyped', env, proven: true, settings: { REPROSCHEMA_BACKEND_RECIPIENTS: mistype(textOf(own)).trim() }, says: /^FAILED {3}configuration: REPROSCHEMA_BACKEND_RECIPIENTS=\(its value is not shown\) is not allowed: .*checksum/m, status: 1 },
-  { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or keys challenge study$/m, status: 1 },
+  { name: 'a project\'s list is mistyped', env, proven: true, own: mistype(textOf(own)), says: /^FAILED {3}recipients of study: no token is issued: \S+\/recipients cannot be used: .*\. Change: write \S+ anew, or run keys challenge study$/m, status: 1 },
   { name: 'nobody has shown a key of a project\'s list', env, proven: true, own: textOf(own), says: /^FAILED {3}recipients of study: no token is issued: nobody has shown/m, status: 1 },
   { name: 'a project\'s list is well', env, proven: true, own: textOf(list), says: /^ok {7}recipients of study: they are proven$/m, status: 0 },
 ]

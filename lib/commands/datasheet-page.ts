@@ -102,7 +102,7 @@ function formatEncryption(parts: SheetParts): string[] {
   const readable =
     recipients === undefined
       ? '**Whom to, the server alone knows:** it cannot use the recipients of this project.'
-      : `${recipients.length === 1 ? 'To' : 'To each of'} ${recipients.map(code).join(', ')}. Whoever has the key of one can open it, nobody else. ${proof}${fallback}`
+      : `It is encrypted to ${recipients.length === 1 ? '' : 'each of '}${recipients.map(code).join(', ')}. Whoever has the key of one can open it, nobody else. ${proof}${fallback}`
   return [
     transport,
     `On the disk: what arrives for ${code(project)} is in memory alone until it is encrypted (age v1: X25519, ChaCha20-Poly1305). ${readable}`,

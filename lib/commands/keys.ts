@@ -11,6 +11,8 @@ import type { Output } from './output.ts'
 
 const SECRET_KEY = /AGE-SECRET-KEY-1/i
 
+const USE = 'use keys new, keys challenge, keys open or keys prove'
+
 // What stands after each word; a name in brackets may be left out.
 const ACTIONS: Readonly<Record<string, { names: readonly string[]; run: (given: Arguments, output: Output) => Promise<number> } | undefined>> = {
   new: { names: ['new', 'file'], run: create },
@@ -24,9 +26,10 @@ const ACTIONS: Readonly<Record<string, { names: readonly string[]; run: (given: 
  * server, opened where the key is, and given back.
  */
 export async function keys(args: readonly string[], output: Output): Promise<number> {
-  const [word = ''] = args
+  const [word] = args
+  if (word === undefined) throw new ConfigError([`keys needs a word after it: ${USE}.`])
   const action = Object.hasOwn(ACTIONS, word) ? ACTIONS[word] : undefined
-  if (action === undefined) throw new ConfigError([`keys ${JSON.stringify(word)} is not understood: use keys new, keys challenge, keys open or keys prove.`])
+  if (action === undefined) throw new ConfigError([`keys ${JSON.stringify(word)} is not understood: ${USE}.`])
   return action.run(readArguments(args, output.environment, { flags: RECIPIENT_FLAGS, names: action.names }), output)
 }
 

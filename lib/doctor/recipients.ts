@@ -40,7 +40,7 @@ async function examine(layout: Layout, given: RecipientList | undefined): Promis
     const reason = await keys.findTrouble(project)
     const { recipients } = layout.keysOf(project)
     const closed = await findClosed(layout, project)
-    if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or keys challenge ${project}`))
+    if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or run keys challenge ${project}`))
     else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner} ${dirname(recipients)}`))
     else findings.push(ok(`${SUBJECT} of ${project}`, 'they are proven'))
   }
