@@ -20,7 +20,7 @@ function submissionOf(basedir: string, text: string): Submission {
   const path = join(basedir, 'uploads', 'staging', PROCESS, '0.part')
   const sha256 = createHash('sha256').update(held).digest('hex')
   const file = { path, isAnswers: false, field: 'f', name: 'a.wav', mediaType: undefined, bytes: held.length, sha256, held: [held] }
-  return { id: '0'.repeat(32), project: 'study', tokenSha256: '1'.repeat(64), participant: undefined, fields: [], files: [file] }
+  return { id: '0'.repeat(32), project: 'study', tokenSha256: '1'.repeat(64), grantedAtMs: Date.now(), participant: undefined, fields: [], files: [file] }
 }
 
 test('a file that is held in memory is stored as it was, one that was stored before is a repeat', async (t) => {

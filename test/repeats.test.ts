@@ -67,7 +67,7 @@ test('what was stored and is gone from the disk is stored again', async (t) => {
 
 function makeKnown(number: number): { submission: Submission; receipt: Receipt } {
   const file = { isAnswers: false, path: '', field: 'f', name: `${number}.wav`, mediaType: undefined, bytes: 1, sha256: '00' }
-  const submission = { id: String(number), project: 'study', tokenSha256: '11', participant: undefined, fields: [], files: [file] }
+  const submission = { id: String(number), project: 'study', tokenSha256: '11', grantedAtMs: 0, participant: undefined, fields: [], files: [file] }
   const fields = [{ name: 'a', value: 'b' }]
   return { submission, receipt: { id: String(number), received_at: '', project: 'study', token_sha256: '11', fields, files: [] } }
 }

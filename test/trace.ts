@@ -54,8 +54,8 @@ export async function startTraced(t: TestContext, inject?: string, options: Star
  * Asks for an auth token and waits until that is in the record of access: its calls then come before those of whatever
  * follows, each time, and not between them.
  */
-export async function askRecorded(server: Running): Promise<string> {
-  const authToken = await askToken(server)
+export async function askRecorded(server: Running, parameters: Record<string, string> = {}): Promise<string> {
+  const authToken = await askToken(server, parameters)
   await until('it is recorded', async () => (await readAudit(server.basedir)).some(({ event }) => event === 'token_issued'))
   return authToken
 }

@@ -10,11 +10,11 @@ import { Layout } from '../lib/store/layout.ts'
 import { describeSelf } from '../lib/store/owner.ts'
 import { runCommand } from './commanded.ts'
 import { issueToken, startEncrypting } from './encrypting.ts'
-import { sha256 } from './evidence.ts'
+import { listProject, listStaged, sha256 } from './evidence.ts'
 import { runExport } from './exported.ts'
 import { askToken, filesOf, listFiles, needs, runAside, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile, type Answer, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
-import { ONLY_TRACED } from './trace.ts'
+import { askRecorded, numberOf, ONLY_TRACED, startTraced, type Call } from './trace.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 import { checkOthers, findTexts, readTree, runVerify, runWithdraw, withdrawThrough } from './withdrawn.ts'
 import { writeZip } from './zip-writer.ts'
@@ -43,8 +43,32 @@ async function fill(server: Running) {
 const namesOf = (answers: readonly Answer[]) => answers.flatMap(filesOf).map((file) => file.stored_as)
 const tokenFile = (token: string) => join('tokens', `${sha256(token)}.json`)
 
+// A submission of p-x is held up at one sync, and p-x withdraws meanwhile.
+const slowRows: { name: string; isSlow: (call: Call) => boolean; isThere: (basedir: string) => Promise<string[]>; status: number; erased: RegExp }[] = [
+  { name: 'has no second name yet is refused', isSlow: ({ paths }) => paths[0]?.endsWith('/0.part') === true, isThere: listStaged, status: 403, erased: /^Erased: 0 receipts, 0 files /m },
+  { name: 'has its second name is erased', isSlow: ({ paths }) => paths[0]?.endsWith('/responses/study') === true, isThere: (basedir) => listProject(basedir, 'study'), status: 200, erased: /^Erased: 1 receipt, 1 file /m },
+]
+
 // A withdrawal waits until what was let in before it is stored: several wait at the same time.
 describe('withdraw', { concurrency: 4 }, () => {
+  for (const { name, isSlow, isThere, status, erased } of slowRows) {
+    test(`where the disk is slow, what is being stored and ${name}`, async (t) => {
+      if (!needs(t, 'strace', 'strace')) return
+      const submit = async (server: Running) => submitForm(server, [['auth_token', await askRecorded(server, { participant_id: 'p-x' })], ['file', mood, 'a.json']])
+      const normal = await startTraced(t)
+      await submit(normal)
+      const calls = await normal.calls()
+      const slow = calls.find((call) => call.name === 'fsync' && isSlow(call))
+      assert.ok(slow !== undefined)
+      const server = await startTraced(t, `fsync:delay_enter=5000000:when=${numberOf(calls, slow)}`)
+      const answered = submit(server)
+      await until('it is held up', async () => (await isThere(server.basedir)).length > 0)
+      assert.match((await runCommand(['withdraw', 'study', '--participant=p-x', '--yes', `--basedir=${server.basedir}`])).stdout, erased)
+      assert.equal((await answered).status, status)
+      assert.deepEqual([...(await listProject(server.basedir, 'study')), ...(await listStaged(server.basedir))], [])
+    })
+  }
+
   test('a participant withdraws while the server runs', async (t) => {
     const server = await startServer(t)
     const { basedir } = server

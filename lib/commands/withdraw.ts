@@ -10,6 +10,7 @@ import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { isProject } from '../project.ts'
 import type { Layout } from '../store/layout.ts'
+import { waitForPublishing } from '../store/staging-look.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import { openGrants } from './local-grants.ts'
@@ -20,6 +21,8 @@ const SETTLE_MS = TRUST_MS + 500 // what was let in just before may still be sto
 const MOST_LOOKS = 20 // a page that sends again and again with a token of nobody's must not keep us here
 
 const KEEPS_ARRIVING = { what: 'what has just come', reason: 'More keeps arriving, with a token that was issued for nobody. Revoke that token (tokens list), and run this again.' }
+
+const SLOW_DISK = { what: 'what is being stored', reason: 'It has taken more than a minute, and may be of this participant. Look at the disk of the server, and run this again.' }
 
 interface Wish {
   readonly layout: Layout
@@ -64,13 +67,14 @@ async function eraseAll(wish: Wish): Promise<Told> {
   const { layout, project, participant } = wish
   const tokens = await revoke(wish)
   await wait(SETTLE_MS)
+  const isPublished = await waitForPublishing(layout)
   const unerased = await finishErasures(layout, project)
   const gone: Belongings[] = []
   for (;;) {
     const found = await findBelongings(layout, project, participant, wish.keyring)
     const isOver = isNothing(found)
     if (isOver || gone.length === MOST_LOOKS) {
-      const staying = [...found.staying, ...(await findAlike(wish, found)), ...(isOver ? [] : [KEEPS_ARRIVING])]
+      const staying = [...found.staying, ...(await findAlike(wish, found)), ...(isOver ? [] : [KEEPS_ARRIVING]), ...(isPublished ? [] : [SLOW_DISK])]
       return { ...wish, ...found, ...join(gone), staying, isDone: true, tokens, unerased }
     }
     await eraseUnfinished(layout, found.unfinished)

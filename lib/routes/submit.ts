@@ -126,7 +126,7 @@ async function keep(parts: SubmitParts, exchange: Exchange, permission: Permissi
   const { project, participant, tokenSha256 } = permission.require()
   const { files, fields } = await form.intake.finish(await form.readers.learn(project))
   await permission.confirm() // a participant who has withdrawn is not to come back with an upload that took long
-  const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, fields, files })
+  const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, grantedAtMs: Date.now(), fields, files })
   form.intake.release()
   const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
   if (isRepeated) parts.measures.repeated(project)

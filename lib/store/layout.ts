@@ -43,6 +43,11 @@ export class Layout {
     this.servers = join(basedir, 'servers')
   }
 
+  /** The record of an auth token, by the SHA-256 of the token: while it is there the token is good, until it expires. */
+  recordOfToken(tokenSha256: string): string {
+    return `${this.tokens}/${tokenSha256}.json`
+  }
+
   /** The directory of a project's files. */
   responsesOf(project: string): string {
     return `${this.responses}/${segmentOf(project)}`

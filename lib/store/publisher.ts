@@ -3,6 +3,7 @@ import { basename, join } from 'node:path'
 import { NotDirectoryError, type Directories } from '../directories.ts'
 import { createWhole, isSameFile, putInPlace, remove, syncDirectory } from '../durable.ts'
 import { HttpError, systemCode } from '../errors.ts'
+import { findStats } from '../identity.ts'
 import type { Content, Plain } from './arriving.ts'
 import { formatIntent, INTENT } from './intent.ts'
 import type { Layout } from './layout.ts'
@@ -11,6 +12,8 @@ import type { Receipts } from './receipts.ts'
 import type { StampClock } from './stamp.ts'
 import type { Staging } from './staging.ts'
 import { AGE_EXTENSION, nameFiles, toStoredName } from './stored-name.ts'
+
+const GRANTED_MS = 250 // a disk that takes longer than that is no reason to keep what was taken back meanwhile
 
 /** One file of a submission, its content durable in the staging directory unless it is held in memory. */
 export interface StagedPart extends Content {
@@ -29,6 +32,8 @@ export interface Submission {
   readonly id: string
   readonly project: string
   readonly tokenSha256: string
+  /** When its token was found good, in milliseconds since the epoch. */
+  readonly grantedAtMs: number
   readonly participant: string | undefined
   readonly fields: readonly { readonly name: string; readonly value: string }[]
   readonly files: readonly StagedPart[]
@@ -94,7 +99,16 @@ export class Publisher {
   /** Writes the receipt of a submission whose files another receipt has already promised. */
   async noteRepeat(submission: Submission, first: Receipt): Promise<void> {
     const receipt = formatReceipt({ ...submission, files: [] }, this.#clock.next())
+    await this.#requireToken(submission)
     await this.#receipts.append({ ...receipt, repeats: first.id })
+  }
+
+  // Where it is still good at this moment, whoever takes it back finds the files under their second name, or the receipt.
+  async #requireToken({ tokenSha256, grantedAtMs }: Submission): Promise<void> {
+    const ageMs = Date.now() - grantedAtMs
+    if (ageMs >= 0 && ageMs < GRANTED_MS) return
+    if ((await findStats(this.#layout.recordOfToken(tokenSha256))) !== undefined) return
+    throw new HttpError('unauthorized_token', { detail: 'taken back while it was stored' })
   }
 
   async #ensureProject(project: string): Promise<void> {
@@ -114,6 +128,7 @@ export class Publisher {
     }))
     const intentPath = links.length > 1 ? await this.#writeIntent(receipt, links) : undefined
     try {
+      await this.#requireToken(submission)
       for (const { from, to } of links) await putInPlace(from, to)
       if (links.length > 0) await syncDirectory(directory)
       await this.#receipts.append(receipt)
