@@ -10,7 +10,6 @@ import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { isProject } from '../project.ts'
 import type { Layout } from '../store/layout.ts'
-import { waitForPublishing } from '../store/staging-look.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import { openGrants } from './local-grants.ts'
@@ -18,6 +17,8 @@ import type { Output } from './output.ts'
 import { toJson, toLines, type Told } from './withdraw-report.ts'
 
 const SETTLE_MS = TRUST_MS + 500 // what was let in just before may still be stored
+const PUBLISH_MS = 60_000 // for what a server is storing on a slow disk
+const PUBLISHING_LOOK_MS = 200
 const MOST_LOOKS = 20 // a page that sends again and again with a token of nobody's must not keep us here
 
 const KEEPS_ARRIVING = { what: 'what has just come', reason: 'More keeps arriving, with a token that was issued for nobody. Revoke that token (tokens list), and run this again.' }
@@ -67,14 +68,18 @@ async function eraseAll(wish: Wish): Promise<Told> {
   const { layout, project, participant } = wish
   const tokens = await revoke(wish)
   await wait(SETTLE_MS)
-  const isPublished = await waitForPublishing(layout)
+  const endMs = performance.now() + PUBLISH_MS
   const unerased = await finishErasures(layout, project)
   const gone: Belongings[] = []
   for (;;) {
     const found = await findBelongings(layout, project, participant, wish.keyring)
+    if (isNothing(found) && found.publishing > 0 && performance.now() < endMs) {
+      await wait(PUBLISHING_LOOK_MS)
+      continue
+    }
     const isOver = isNothing(found)
     if (isOver || gone.length === MOST_LOOKS) {
-      const staying = [...found.staying, ...(await findAlike(wish, found)), ...(isOver ? [] : [KEEPS_ARRIVING]), ...(isPublished ? [] : [SLOW_DISK])]
+      const staying = [...found.staying, ...(await findAlike(wish, found)), ...(isOver ? [] : [KEEPS_ARRIVING]), ...(found.publishing > 0 ? [SLOW_DISK] : [])]
       return { ...wish, ...found, ...join(gone), staying, isDone: true, tokens, unerased }
     }
     await eraseUnfinished(layout, found.unfinished)

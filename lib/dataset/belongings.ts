@@ -1,13 +1,14 @@
 import { join } from 'node:path'
 import type { Layout } from '../store/layout.ts'
 import type { Receipt } from '../store/receipt.ts'
-import { lookAtStaging, type IntentFile, type StagingLook } from '../store/staging-look.ts'
+import { lookAtStaging, type IntentFile } from '../store/staging-look.ts'
 import { findClaimants, type Claimants } from './claimants.ts'
 import { collect } from './collection.ts'
 import type { Keyring } from './keyring.ts'
 import { findMentions, mentions } from './mentions.ts'
 import { claim } from './participant.ts'
 import { listDirectory } from './projects.ts'
+import { countPublishing } from './publishing.ts'
 import { fieldTextsOf, readReceiptLines } from './receipt-line.ts'
 import { isOfReceipt } from './sealed-file.ts'
 import { countUnknown, type UnknownFiles } from './unknown-files.ts'
@@ -56,6 +57,8 @@ export interface Belongings {
   readonly conflicts: readonly string[]
   /** What a server that died had begun to publish, and never answered. */
   readonly unfinished: readonly IntentFile[]
+  /** How many files a server is storing at this moment, whosever they are. */
+  readonly publishing: number
   /** How many files lie in staging, whosever they are: they are arriving, or a server that died left them. */
   readonly staged: number
   readonly unknown: UnknownFiles
@@ -94,16 +97,14 @@ export async function findBelongings(layout: Layout, project: string, participan
   }
   const conflicts = claim(files.flatMap(({ storedAs }) => [...(claimants.get(storedAs)?.conflicts ?? [])]))
   const known = new Set(placed.map(({ receipt }) => receipt.id))
-  const unfinished = findUnfinished(look, (receipt) => receipt.project === project && !known.has(receipt.id) && isOfOne(receipt, participant))
+  const begun = look.intents.filter(({ intent: { receipt } }) => receipt.project === project && !known.has(receipt.id) && isOfOne(receipt, participant))
+  const unfinished = begun.filter(({ isRunning }) => isRunning === false)
+  const promised = new Set(placed.flatMap(({ receipt }) => receipt.files.map((file) => file.stored_as)))
+  const publishing = await countPublishing(look, layout.responsesOf(project), [...isThere].filter((name) => !promised.has(name)))
   const settled = new Set([...files.map(({ storedAs }) => storedAs), ...choice.staying.map(({ what }) => what)])
   const unknown = await countUnknown(collection, claimants, (storedAs) => settled.has(storedAs))
   const names = claim([...placed.map(({ receipt }) => receipt.participant), ...[...claimants.values()].flatMap(({ named }) => [...named])])
-  return { receipts: going, files, staying: [...choice.staying, ...unreadable], conflicts, unfinished, staged: look.paths.size, unknown, names }
-}
-
-// What a process that runs has begun it will end in a moment, and the next look finds its receipt.
-function findUnfinished({ intents }: StagingLook, isTheirs: (receipt: Receipt) => boolean): IntentFile[] {
-  return intents.filter(({ intent, isRunning }) => isRunning === false && isTheirs(intent.receipt))
+  return { receipts: going, files, staying: [...choice.staying, ...unreadable], conflicts, unfinished, publishing, staged: look.paths.size, unknown, names }
 }
 
 // By its token, else by the names of its uploads: what they hold has not been looked at.

@@ -1,7 +1,6 @@
 import type { BigIntStats } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { INTENT, parseIntent, type Intent } from './intent.ts'
@@ -9,8 +8,6 @@ import type { Layout } from './layout.ts'
 import { describeSelf, isRunning, parseOwner } from './owner.ts'
 
 const OWNER_FILE = 'owner.json'
-const PUBLISH_MS = 60_000
-const LOOK_MS = 100
 
 /** What a process had begun to publish, and has not noted as done. */
 export interface IntentFile {
@@ -27,15 +24,15 @@ export interface StagingLook {
   readonly intents: readonly IntentFile[]
   /** The paths of staged files, by device and inode: one that was published has two names for a moment, or since a crash. */
   readonly paths: ReadonlyMap<string, readonly string[]>
-  /** The paths of what processes that run are publishing: notes, and staged files that have their second name. */
-  readonly publishing: readonly string[]
+  /** The device and inode of each that has its second name already, of processes that run. */
+  readonly published: ReadonlySet<string>
 }
 
 /** Looks at what lies in staging; what goes meanwhile is passed over. */
 export async function lookAtStaging(layout: Layout): Promise<StagingLook> {
   const intents: IntentFile[] = []
   const paths = new Map<string, string[]>()
-  const publishing: string[] = []
+  const published = new Set<string>()
   const visit = async (directory: string, running: boolean | undefined): Promise<void> => {
     for (const entry of await entriesIn(directory)) {
       const path = join(directory, entry.name)
@@ -43,13 +40,12 @@ export async function lookAtStaging(layout: Layout): Promise<StagingLook> {
       else if (entry.name.endsWith(INTENT)) {
         const intent = parseIntent(await readText(path))
         if (intent !== undefined) intents.push({ path, directory, intent, isRunning: running })
-        if (running === true) publishing.push(path)
       } else if (entry.name !== OWNER_FILE) {
         const found = await findStats(path)
         if (found === undefined) continue
         const identity = formatInode(found)
         paths.set(identity, [...(paths.get(identity) ?? []), path])
-        if (running === true && found.nlink > 1n) publishing.push(path)
+        if (running === true && found.nlink > 1n) published.add(identity)
       }
     }
   }
@@ -59,22 +55,7 @@ export async function lookAtStaging(layout: Layout): Promise<StagingLook> {
     const owner = parseOwner(await readText(join(directory, OWNER_FILE)))
     await visit(directory, owner === undefined ? undefined : isRunning(owner, describeSelf()))
   }
-  return { intents, paths, publishing }
-}
-
-/**
- * Waits until all is published, or given up, that running processes are publishing at this moment.
- * @returns whether that came to its end within a minute
- */
-export async function waitForPublishing(layout: Layout): Promise<boolean> {
-  const endMs = performance.now() + PUBLISH_MS
-  let { publishing } = await lookAtStaging(layout)
-  while (publishing.length > 0 && performance.now() < endMs) {
-    await sleep(LOOK_MS)
-    const still = new Set((await lookAtStaging(layout)).publishing)
-    publishing = publishing.filter((path) => still.has(path))
-  }
-  return publishing.length === 0
+  return { intents, paths, published }
 }
 
 /** Tells which file a path names, whatever its name; undefined where there is none. */
