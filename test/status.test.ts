@@ -98,23 +98,27 @@ test('whether a participant has arrived is told of everything that names one', a
   await submitForm(server, [['responses', elements('by-message')], ['auth_token', clinic]])
   await submitForm(server, [['responses', elements('by-other-message')], ['auth_token', token]])
   await submitForm(server, [['file', Buffer.from('note'), 'notes.txt'], ['auth_token', await askToken(server, { participant_id: 'by-file' })]])
+  await submitForm(server, [['file', Buffer.from('sound'), 'interview-by-name.wav'], ['auth_token', clinic]])
+  await submitForm(server, [['responses', '[{"note":"by-text"}]'], ['auth_token', token]])
 
-  const cases: { participant: string; says: RegExp; counts: readonly [sessions: number, messages: number, files: number] }[] = [
-    { participant: 'by-token', says: /^ {2}by-token {2}session /m, counts: [2, 1, 0] },
-    { participant: 'by-uid', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0] },
-    { participant: 'by-answer', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0] },
-    { participant: 'by-repeat', says: /conflict: token: by-token, by-repeat$/m, counts: [1, 0, 0] },
-    { participant: 'by-message', says: /^ {2}by-message {2}messages \S+-messages\.json, /m, counts: [0, 1, 0] },
-    { participant: 'by-other-message', says: /^ {6}conflict: token: by-token; answer: by-other-message$/m, counts: [0, 1, 0] },
-    { participant: 'by-file', says: /^ {2}by-file {2}other file \S+-notes\.txt, /m, counts: [0, 0, 1] },
-    { participant: 'nobody', says: /^Nothing of nobody has arrived in study\.$/m, counts: [0, 0, 0] },
+  const cases: { participant: string; says: RegExp; counts: readonly [sessions: number, messages: number, files: number, mentions: number] }[] = [
+    { participant: 'by-token', says: /^ {2}by-token {2}session /m, counts: [2, 2, 0, 0] },
+    { participant: 'by-uid', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0, 0] },
+    { participant: 'by-answer', says: /conflict: token: by-token; file name: by-uid; answer: by-answer$/m, counts: [1, 0, 0, 0] },
+    { participant: 'by-repeat', says: /conflict: token: by-token, by-repeat$/m, counts: [1, 0, 0, 0] },
+    { participant: 'by-message', says: /^ {2}by-message {2}messages \S+-messages\.json, /m, counts: [0, 1, 0, 0] },
+    { participant: 'by-other-message', says: /^ {6}conflict: token: by-token; answer: by-other-message$/m, counts: [0, 1, 0, 0] },
+    { participant: 'by-file', says: /^ {2}by-file {2}other file \S+-notes\.txt, /m, counts: [0, 0, 1, 0] },
+    { participant: 'by-name', says: /^ {2}\(unassigned\) {2}file \S+-interview-by-name\.wav, .*\n {6}names by-name, /m, counts: [0, 0, 0, 1] },
+    { participant: 'by-text', says: /^ {2}by-token {2}file \S+-messages\.json, .*\n {6}names by-text, /m, counts: [0, 0, 0, 1] },
+    { participant: 'nobody', says: /^Nothing of nobody has arrived in study\.$/m, counts: [0, 0, 0, 0] },
   ]
   for (const { participant, says, counts } of cases) {
     await t.test(participant, async () => {
       const told = await status(server.basedir, 'study', '--participant', participant)
       assert.match(told.stdout, says)
       const json = JSON.parse((await status(server.basedir, 'study', '--participant', participant, '--json')).stdout)
-      assert.deepEqual([json.sessions.length, json.messages.length, json.files.length], counts)
+      assert.deepEqual([json.sessions.length, json.messages.length, json.files.length, json.mentions.length], counts)
       const hasArrived = counts.some((count) => count > 0)
       assert.deepEqual([told.status, json.arrived], [hasArrived ? 0 : 1, hasArrived])
     })

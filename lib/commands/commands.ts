@@ -22,7 +22,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
     'status',
     {
       usage: '[PROJECT] [--participant X] [--json] [--identity FILE] [--basedir DIRECTORY]',
-      description: 'tells what has arrived and what is missing; with --participant, exit code 1 if nothing of that participant has',
+      description: 'tells what has arrived and what is missing; with --participant, exit code 1 if nothing that names that participant has',
       run: async (args, output) => (await import('./status.ts')).status(args, output),
     },
   ],

@@ -15,7 +15,7 @@ const MOST_DAYS = 31
 
 /**
  * Tells what has arrived: sessions, participants, what is missing, submissions per day.
- * @returns the exit code: 1 where a participant was asked for who has sent nothing
+ * @returns the exit code: 1 where a participant was asked for whom nothing names
  */
 export async function status(args: readonly string[], { print, note, tell, input, showProgress, environment }: Output): Promise<number> {
   const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
@@ -48,7 +48,7 @@ async function tellParticipant(collection: Collection, participant: string, isJs
   const unknown = describeUnknown(collection)
   if (isJson) {
     const messages = trace.messages.map(({ arrival, sender }) => ({ ...describe(arrival), participant: sender.participant, conflict: sender.conflict ?? null }))
-    const found = { arrived: hasArrived, sessions, messages, files: trace.files.map(describe), lost: trace.lost.map(({ storedAs }) => storedAs) }
+    const found = { arrived: hasArrived, sessions, messages, files: trace.files.map(describe), mentions: trace.mentions.map(describe), lost: trace.lost.map(({ storedAs }) => storedAs) }
     print(JSON.stringify({ project: collection.project, participant, ...found, without_key: unknown, unreadable_receipts: collection.arrivals.unreadable.length }))
     return hasArrived ? 0 : 1
   }
@@ -59,6 +59,10 @@ async function tellParticipant(collection: Collection, participant: string, isJs
     if (sender.conflict !== undefined) print(`      conflict: ${plain(sender.conflict)}`)
   }
   for (const arrival of trace.files) print(`  ${plain(participant)}  other file ${plain(arrival.file.storedAs)}, ${formatArrival(arrival)}`)
+  for (const arrival of trace.mentions) {
+    print(`  ${plain(arrival.submission.participant ?? '(unassigned)')}  file ${plain(arrival.file.storedAs)}, ${formatArrival(arrival)}`)
+    print(`      names ${plain(participant)}, which does not prove whose it is`)
+  }
   for (const { storedAs } of trace.lost) print(`  ${plain(participant)}  ${plain(storedAs)} arrived, and is gone from the disk (run verify)`)
   if (unknown !== null) print(unknown)
   return hasArrived ? 0 : 1
