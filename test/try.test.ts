@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { runCommand } from './commanded.ts'
-import { ADMIN_TOKEN, freePort, listUploads, readReceipts, runAside, startServer, until } from './harness.ts'
+import { ADMIN_TOKEN, freePort, listUploads, readReceipts, runAside, startServer, temporaryDirectory, until } from './harness.ts'
 
 const attempt = (...args: readonly string[]) => runCommand(['try', ...args])
 
@@ -30,8 +30,24 @@ for (const end of ['', '/', '//']) {
   })
 }
 
+test('`try` reads the admin token from a file, with a newline or without', async (t) => {
+  const server = await startServer(t)
+  const file = join(await temporaryDirectory(t), 'admin-token')
+  for (const end of ['', '\n']) {
+    await writeFile(file, `${ADMIN_TOKEN}${end}`)
+    const { status, stdout, stderr } = await attempt('--token-file', file, '--url', server.url)
+    assert.deepEqual([status, stderr], [0, ''], stdout)
+    assert.ok(!stdout.includes(ADMIN_TOKEN), stdout)
+  }
+})
+
+const FILE_ALLOWED = 'use a file that can be read and holds 8 to 200 visible ASCII characters'
 const usages = [
   { name: 'no token', args: [], says: /^--token is missing: .*\n$/ },
+  { name: 'a file that is not there', args: ['--token-file=/nowhere/x'], says: new RegExp(`^--token-file="/nowhere/x" is not allowed: ${FILE_ALLOWED}\\.\\n$`) },
+  { name: 'a file that holds no token', args: ['--token-file=/dev/null'], says: new RegExp(`^--token-file="/dev/null" is not allowed: ${FILE_ALLOWED}\\.\\n$`) },
+  { name: 'a token and a file', args: ['--token=x', '--token-file=/dev/null'], says: /^--token and --token-file are both given: use one of them\.\n$/ },
+  { name: 'a file and an address that are none', args: ['--token-file=/nowhere/x', '--url=localhost'], says: /^--url="localhost" .*\n--token-file="\/nowhere\/x" .*\n$/ },
   { name: 'a token without its text', args: ['--token'], says: /--token/ },
   { name: 'an address that is none', args: ['--token=x', '--url=localhost'], says: /^--url="localhost" is not allowed: .*\n$/ },
   { name: 'an address of another scheme', args: ['--token=x', '--url=ftp://x/'], says: /^--url="ftp:\/\/x\/" is not allowed: .*\n$/ },

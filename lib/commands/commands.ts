@@ -13,7 +13,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map([
   [
     'try',
     {
-      usage: '--token TOKEN [--url http://localhost:8000]',
+      usage: '(--token TOKEN | --token-file FILE) [--url http://localhost:8000]',
       description: 'sends a test submission to a running server and checks its answers',
       run: async (args, output) => (await import('./try.ts')).attempt(args, output),
     },

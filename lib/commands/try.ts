@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { ConfigError } from '../config.ts'
+import { ConfigError, readOne } from '../config.ts'
 import { systemCode } from '../errors.ts'
+import { SETTINGS } from '../settings/settings.ts'
 import type { Output } from './output.ts'
 
 const FILE_BYTES = 100_000
@@ -34,14 +35,18 @@ function readArguments(args: readonly string[]): { url: string; token: string } 
   try {
     const { values } = parseArgs({
       args: [...args],
-      options: { token: { type: 'string' }, url: { type: 'string', default: 'http://localhost:8000' } },
+      options: { token: { type: 'string' }, 'token-file': { type: 'string' }, url: { type: 'string', default: 'http://localhost:8000' } },
     })
-    if (values.token === undefined) mistakes.push('--token is missing: give the admin token, which the server prints when it starts.')
-    if (!URL.canParse(values.url) || !/^https?:/.test(values.url)) {
-      mistakes.push(`--url=${JSON.stringify(values.url)} is not allowed: use an address such as http://localhost:8000.`)
+    const { token: given, 'token-file': file, url } = values
+    if (given === undefined && file === undefined) mistakes.push('--token is missing: give the admin token, which the server prints when it starts, or --token-file FILE with the file that holds it.')
+    if (given !== undefined && file !== undefined) mistakes.push('--token and --token-file are both given: use one of them.')
+    if (!URL.canParse(url) || !/^https?:/.test(url)) {
+      mistakes.push(`--url=${JSON.stringify(url)} is not allowed: use an address such as http://localhost:8000.`)
     }
-    if (mistakes.length === 0) return { url: values.url.replace(/\/+$/, ''), token: values.token ?? '' }
+    const token = given ?? readOne(SETTINGS.tokenFile, file, {})
+    if (mistakes.length === 0) return { url: url.replace(/\/+$/, ''), token: token ?? '' }
   } catch (error) {
+    if (error instanceof ConfigError) throw new ConfigError([...mistakes, ...error.mistakes])
     if (!systemCode(error)?.startsWith('ERR_PARSE_ARGS') || !(error instanceof Error)) throw error
     mistakes.push(`${error.message.split('. ')[0]}. --help lists what there is.`)
   }
