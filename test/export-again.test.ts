@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { exportAndCheck, runExport } from './exported.ts'
-import { askToken, listData, listFiles, needs, PROGRAM, startServer, temporaryDirectory, type Running } from './harness.ts'
+import { askToken, listData, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
 const SLICE = 100_000
@@ -71,6 +71,27 @@ test('a selection takes whole sessions of a time or of a participant', async (t)
   assert.equal(today.sessions.length, 2)
   const future = await exportAndCheck(server.basedir, join(directory, 'future'), '--since', '2999-01-01T00:00:00Z')
   assert.equal(future.sessions.length, 0)
+})
+
+test('an export of one participant warns where it takes nothing', async (t) => {
+  const server = await startServer(t)
+  await sendSession(server, 'anna')
+  await submitForm(server, [['responses', '[1]'], ['auth_token', await askToken(server, { participant_id: 'answers' })]])
+  await submitForm(server, [['file', Buffer.from('note'), 'notes.txt'], ['auth_token', await askToken(server, { participant_id: 'notes' })]])
+  const cases: readonly { args: readonly string[]; isWarned: boolean }[] = [
+    { args: ['--participant', 'anna'], isWarned: false },
+    { args: ['--participant', ' answers '], isWarned: false },
+    { args: ['--participant', 'notes'], isWarned: false },
+    { args: ['--participant', 'anne'], isWarned: true },
+    { args: ['--participant', 'anna', '--since', '2999-01-01'], isWarned: true },
+    { args: ['--since', '2999-01-01'], isWarned: false },
+  ]
+  for (const { args, isWarned } of cases) {
+    const { status, stdout } = await runExport(server.basedir, join(await temporaryDirectory(t), 'out'), ...args)
+    assert.equal(status, 0)
+    const warning = /^WARNING: nothing of (\w+) is in this export\. .*: status study --participant \1$/m.exec(stdout)
+    assert.deepEqual([warning?.[1], stdout.includes('WARNING')], isWarned ? [args[1], true] : [undefined, false], args.join(' '))
+  }
 })
 
 test('what the seed server stored is exported without any receipt, retries once', async (t) => {
@@ -145,6 +166,7 @@ const refusals: { name: string; args: (paths: { basedir: string; out: string }) 
   { name: 'into a file', args: () => ['study', PROGRAM], says: /^The directory .*serve\.js cannot be made: a file stands there, or in its way\. Choose another one\.$/m },
   { name: 'below a file', args: () => ['study', join(PROGRAM, 'a', 'b')], says: /^The directory .*serve\.js\/a\/b cannot be made: a file stands there/ },
   { name: 'where no directory can be made', args: () => ['study', '/proc/new/dataset'], says: /^The directory \/proc\/new\/dataset cannot be made: ENOENT\./ },
+  { name: 'of a participant without a name', args: ({ out }) => ['study', out, '--participant', ' '], says: /^--participant is empty: name a participant, or leave it out\.$/m },
   { name: 'since a time that is none', args: ({ out }) => ['study', out, '--since', 'yesterday'], says: /--since="yesterday" is not allowed/ },
 ]
 

@@ -150,6 +150,7 @@ test('a receipt that says that files came again names its own participant too', 
 
 const mistakes = [
   { name: 'a participant without a project', args: ['--participant', 'x'], says: /--participant needs a project/ },
+  { name: 'a participant without a name', args: ['study', '--participant', ''], says: /^--participant is empty: name a participant, or leave it out\.$/m },
   { name: 'an unknown flag', args: ['--fix'], says: /--fix/ },
 ]
 for (const { name, args, says } of mistakes) {

@@ -15,9 +15,11 @@ import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import type { Output } from './output.ts'
+import { readParticipant } from './participant-flag.ts'
 import { Progress } from './progress.ts'
 import { warnOfReceipts } from './receipt-warning.ts'
 import { parseSince } from './since.ts'
+import { plain, quote } from './terminal.ts'
 import { formatCount } from './units.ts'
 
 const STATE = '.export.json'
@@ -35,7 +37,7 @@ export async function exportDataset(args: readonly string[], { print, note, tell
     names: ['project', 'out'],
   })
   const [project = '', out = ''] = positionals
-  const wish = { project, since: parseSince(text('since')), participant: text('participant')?.trim() }
+  const wish = { project, since: parseSince(text('since')), participant: readParticipant(text) }
   if (out === '') throw new ConfigError(['<out> is empty. Name the directory that the dataset goes to.'])
   await findProjects(layout, project)
   const root = resolve(out)
@@ -53,11 +55,12 @@ export async function exportDataset(args: readonly string[], { print, note, tell
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
   const progress = new Progress(showProgress, () => count)
   try {
-    const { sessions, incomplete, unassigned, files, unreadableReceipts, locked } = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
+    const { sessions, incomplete, unassigned, others, files, unreadableReceipts, locked } = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
     progress.end()
     note({ sessions, files })
     warnOfReceipts(project, unreadableReceipts, print)
     if (locked > 0) print(`WARNING: ${formatCount(locked, 'encrypted file')} of ${project} could be opened with none of the identities. incomplete/reasons.csv names what is set aside for it; an export with the right identity has it.`)
+    if (wish.participant !== undefined && sessions + others === 0) print(formatNothing(wish.participant, project))
     print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
     return 0
   } catch (error) {
@@ -66,6 +69,12 @@ export async function exportDataset(args: readonly string[], { print, note, tell
     print(`FAILED: ${error.message}`)
     return 1
   }
+}
+
+// An export takes what is known to be a participant's; `status` also tells of what names one besides.
+function formatNothing(participant: string, project: string): string {
+  const who = plain(participant)
+  return `WARNING: nothing of ${who} is in this export. Whether anything has arrived that names ${who} tells: status ${project} --participant ${quote(who)}`
 }
 
 /** An encrypted project takes a key, and one that opens something: else all of it would be set aside. */

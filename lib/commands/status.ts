@@ -6,6 +6,7 @@ import type { Arrival } from '../dataset/upload.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import type { Output } from './output.ts'
+import { readParticipant } from './participant-flag.ts'
 import { formatTable, plain } from './terminal.ts'
 import { warnOfReceipts } from './receipt-warning.ts'
 import { formatBytes, formatCount } from './units.ts'
@@ -22,7 +23,7 @@ export async function status(args: readonly string[], { print, note, tell, input
     flags: { participant: { type: 'string' }, json: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['[project]'],
   })
-  const participant = text('participant')?.trim()
+  const participant = readParticipant(text)
   if (participant !== undefined && positionals.length === 0) throw new ConfigError(['--participant needs a project: status PROJECT --participant X.'])
   const keyring = await readKeyring(texts('identity'), { input, tell })
   const summaries: Summary[] = []

@@ -37,6 +37,8 @@ export interface Exported {
   readonly sessions: number
   readonly incomplete: number
   readonly unassigned: number
+  /** JSON submissions and files that are no uploads of the web app. */
+  readonly others: number
   readonly files: number
   /** Lines of receipts files that cannot be read. */
   readonly unreadableReceipts: number
@@ -97,7 +99,7 @@ interface Work {
   readonly count: ExportCount
 }
 
-async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomplete' | 'unassigned'>> {
+async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomplete' | 'unassigned' | 'others'>> {
   const { collection, selection, tree, tables } = work
   const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
   estimate(work, sessions)
@@ -111,17 +113,17 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   for (const session of sessions) {
     if (!(await exportSession({ tree, tables, ...names, vault: collection.vault }, session))) incomplete++
   }
-  for (const [arrival, sender] of senders) {
-    if (!isSelected(selection, arrival.submission.receivedAt, sender.participant)) continue
-    await writeMessages(work, arrival, sender, participants)
-  }
-  for (const arrival of collection.foreign) await writeForeign(work, arrival)
+  const messages = [...senders].filter(([{ submission }, sender]) => isSelected(selection, submission.receivedAt, sender.participant))
+  for (const [arrival, sender] of messages) await writeMessages(work, arrival, sender, participants)
+  const foreign = collection.foreign.filter(({ submission }) => isSelected(selection, submission.receivedAt, submission.participant?.trim()))
+  for (const arrival of foreign) await writeForeign(work, arrival)
   await noteUnreadable(work)
   await noteLost(work)
   return {
     sessions: sessions.length,
     incomplete,
     unassigned: sessions.filter(({ participant }) => participant === undefined).length,
+    others: messages.length + foreign.length,
   }
 }
 
@@ -161,9 +163,8 @@ async function writeMessages(work: Work, arrival: Arrival, { participant, confli
 }
 
 async function writeForeign(work: Work, arrival: Arrival): Promise<void> {
-  const { selection, tables } = work
+  const { tables } = work
   const { submission, file } = arrival
-  if (!isSelected(selection, submission.receivedAt, submission.participant?.trim())) return
   const written = await writeSent(work, arrival, 'unassigned/files')
   if (written === undefined) return
   const reason = 'Its name is not that of an upload of the web app.'
