@@ -73,6 +73,21 @@ test('a selection takes whole sessions of a time or of a participant', async (t)
   assert.equal(future.sessions.length, 0)
 })
 
+test('an export says how many of its files are unassigned, beside sessions', async (t) => {
+  const server = await startServer(t)
+  await sendSession(server, 'anna')
+  const directory = await temporaryDirectory(t)
+  const before = await runExport(server.basedir, join(directory, 'before'))
+  assert.match(before.stdout, /^study: 1 session \(0 incomplete, 0 unassigned\), \d+ files in \S+\/before$/m)
+  await submitForm(server, [['file', Buffer.from('note'), 'notes.txt'], ['responses', '[1]'], ['auth_token', await askToken(server)]])
+  for (const args of [[], ['--resume']]) {
+    const after = await runExport(server.basedir, join(directory, 'after'), ...args)
+    assert.match(after.stdout, /^study: 1 session \(0 incomplete, 0 unassigned\), \d+ files in \S+\/after, 3 of them in unassigned\/$/m)
+  }
+  const files = await listFiles(join(directory, 'after'))
+  assert.equal(files.filter((path) => path.startsWith('unassigned/')).length, 3)
+})
+
 test('an export of one participant warns where it takes nothing', async (t) => {
   const server = await startServer(t)
   await sendSession(server, 'anna')

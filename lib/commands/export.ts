@@ -55,13 +55,14 @@ export async function exportDataset(args: readonly string[], { print, note, tell
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
   const progress = new Progress(showProgress, () => count)
   try {
-    const { sessions, incomplete, unassigned, others, files, unreadableReceipts, locked } = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
+    const exported = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
+    const { sessions, incomplete, unassigned, others, files, unassignedFiles, unreadableReceipts, locked } = exported
     progress.end()
     note({ sessions, files })
     warnOfReceipts(project, unreadableReceipts, print)
     if (locked > 0) print(`WARNING: ${formatCount(locked, 'encrypted file')} of ${project} could be opened with none of the identities. incomplete/reasons.csv names what is set aside for it; an export with the right identity has it.`)
     if (wish.participant !== undefined && sessions + others === 0) print(formatNothing(wish.participant, project))
-    print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}`)
+    print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}${unassignedFiles > 0 ? `, ${unassignedFiles} of them in unassigned/` : ''}`)
     return 0
   } catch (error) {
     progress.end()

@@ -40,6 +40,8 @@ export interface Exported {
   /** JSON submissions and files that are no uploads of the web app. */
   readonly others: number
   readonly files: number
+  /** How many of them lie in `unassigned/`. */
+  readonly unassignedFiles: number
   /** Lines of receipts files that cannot be read. */
   readonly unreadableReceipts: number
   /** Encrypted files that none of the identities opens. */
@@ -67,8 +69,10 @@ export async function exportProject(parts: {
     count.bytes += bytes
   }
   const written: { sums?: Lines } = {}
+  let unassignedFiles = 0
   const tree = new ExportTree(parts.root, onBytes, (file) => {
     count.files++
+    if (file.path.startsWith('unassigned/')) unassignedFiles++
     return written.sums?.add(`${file.sha256}  ${file.path}\n`)
   })
   await tree.open()
@@ -83,7 +87,7 @@ export async function exportProject(parts: {
     delete written.sums // it cannot hold its own
     await sums.finish()
     await tree.settle()
-    return { ...exported, files: count.files, unreadableReceipts: arrivals.unreadable.length, locked: keyring.lockedFiles }
+    return { ...exported, files: count.files, unassignedFiles, unreadableReceipts: arrivals.unreadable.length, locked: keyring.lockedFiles }
   } finally {
     await closeTables(tables)
     await sums.close()
