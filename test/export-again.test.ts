@@ -182,6 +182,8 @@ const refusals: { name: string; args: (paths: { basedir: string; out: string }) 
   { name: 'below a file', args: () => ['study', join(PROGRAM, 'a', 'b')], says: /^The directory .*serve\.js\/a\/b cannot be made: a file stands there/ },
   { name: 'where no directory can be made', args: () => ['study', '/proc/new/dataset'], says: /^The directory \/proc\/new\/dataset cannot be made: ENOENT\./ },
   { name: 'of a participant without a name', args: ({ out }) => ['study', out, '--participant', ' '], says: /^--participant is empty: name a participant, or leave it out\.$/m },
+  { name: 'since a day that is none', args: ({ out }) => ['study', out, '--since', '2024-02-30'], says: /--since="2024-02-30" is not allowed/ },
+  { name: 'since a time of a day that is none', args: ({ out }) => ['study', out, '--since', '2023-02-29T12:00:00+01:00'], says: /--since="2023-02-29T12:00:00\+01:00" is not allowed/ },
   { name: 'since a time that is none', args: ({ out }) => ['study', out, '--since', 'yesterday'], says: /--since="yesterday" is not allowed/ },
 ]
 
