@@ -120,7 +120,7 @@ const mistakeRows: [name: string, args: string[], list: string | Buffer, sentenc
   ['an address that names a participant before its route', ['study', '--ui=https://ui.example.org/?uid=p#/', '--count=1'], '', /^--ui has uid already/],
   ['an address that runs a script', ['study', '--ui=javascript:alert(1)', '--count=1'], '', /--ui=.* is not allowed/],
   ['nobody', ['study', `--ui=${UI}`], '', /For whom\?/],
-  ['a list and a count', ['study', `--ui=${UI}`, '--count=1', LIST], 'p\n', /For whom\?/],
+  ['a list and a count', ['study', `--ui=${UI}`, '--count=1', LIST], 'p\n', /^--participants and --count are both given: use one of them\.\n$/],
   ['a count of none', ['study', `--ui=${UI}`, '--count=0'], '', /--count="0" is not allowed/],
   ['a count that is no number', ['study', `--ui=${UI}`, '--count=1e3'], '', /--count="1e3" is not allowed/],
   ['minutes that are too many', ['study', `--ui=${UI}`, '--count=1', '--minutes=525601'], '', /--minutes="525601" is not allowed/],

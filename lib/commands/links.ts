@@ -115,9 +115,10 @@ function readAddress(given: string): string {
 
 async function readParticipants(text: Arguments['text']): Promise<string[]> {
   const [file, count] = [text('participants'), text('count')]
-  if ((file === undefined) === (count === undefined)) {
+  if (file === undefined && count === undefined) {
     throw new ConfigError(['For whom? Give --participants FILE, one participant a line, or --count N for new names.'])
   }
+  if (file !== undefined && count !== undefined) throw new ConfigError(['--participants and --count are both given: use one of them.'])
   return file === undefined ? makeNames(count ?? '') : readNames(file)
 }
 
