@@ -75,9 +75,16 @@ for (const host of ['127.0.0.1', 'localhost']) {
     const port = await freePort()
     const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', `http://${host}:${port}`)
     assert.deepEqual([status, stderr], [1, ''])
-    assert.match(stdout, new RegExp(`^FAILED: no answer from http://${host}:${port}: .*ECONNREFUSED.*\\n$`))
+    assert.match(stdout, new RegExp(`^FAILED: no answer from http://${host}:${port}: .*ECONNREFUSED.*\\. Nothing listens there: .* --url\\.\\n$`))
   })
 }
+
+test('`try` with https: at a server that speaks no TLS says so in one line', async (t) => {
+  const server = await startServer(t)
+  const url = server.url.replace('http:', 'https:')
+  const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', url)
+  assert.deepEqual([status, stderr, stdout], [1, '', `FAILED: no answer from ${url}: it speaks no TLS. Use http:// for a server without TLS.\n`])
+})
 
 test('`try` with a name that does not exist ends with 1 and one line', async () => {
   const { status, stdout, stderr } = await attempt('--token', ADMIN_TOKEN, '--url', 'http://no.such.invalid')

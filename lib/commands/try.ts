@@ -112,6 +112,14 @@ function hold(answer: Record<string, unknown>, name: string, sent: string | Buff
 
 function describe(error: unknown, url: string): string {
   if (error instanceof Refused) return error.message
-  if (error instanceof TypeError) return `no answer from ${url}: ${error.cause instanceof Error ? error.cause.message || String(systemCode(error.cause)) : error.message}`
-  throw error
+  if (!(error instanceof TypeError)) throw error
+  return `no answer from ${url}: ${error.cause instanceof Error ? explain(error.cause) : error.message}`
+}
+
+// What OpenSSL says has numbers, a path of its source and a newline.
+function explain(cause: Error): string {
+  const code = systemCode(cause)
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'it speaks no TLS. Use http:// for a server without TLS.'
+  const reason = cause.message.trim() || String(code)
+  return code === 'ECONNREFUSED' ? `${reason}. Nothing listens there: start the server, or give its address with --url.` : reason
 }
