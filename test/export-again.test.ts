@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { exportAndCheck, runExport } from './exported.ts'
-import { askToken, listData, listFiles, needs, PROGRAM, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
+import { askToken, listData, listFiles, needs, PROGRAM, runProgram, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sitting } from './web-app.ts'
 
 const SLICE = 100_000
@@ -44,6 +44,20 @@ test('an export that was killed is completed by --resume, as of the moment when 
   await exportAndCheck(server.basedir, killed, '--resume')
   assert.deepEqual(await listFiles(killed), await listFiles(whole))
   assert.equal(await readFile(join(killed, 'SHA256SUMS'), 'utf8'), await readFile(join(whole, 'SHA256SUMS'), 'utf8'))
+})
+
+test('an export that fills its disk says where, and is completed by --resume', async (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const server = await startServer(t)
+  await sendSession(server, 'anna')
+  const out = join(await temporaryDirectory(t), 'out')
+  const full = runProgram(['export', 'study', out, '--basedir', server.basedir], {}, '/', ['prlimit', '--fsize=50000'])
+  assert.equal(full.status, 1)
+  assert.equal(full.stdout, `FAILED: ${out} cannot take more (EFBIG: file too large, write). What is there is kept: make room, and complete it with --resume.\n`)
+  assert.equal(full.stderr, '')
+  const { status, stdout } = await runExport(server.basedir, out, '--resume')
+  assert.equal(status, 0, stdout)
+  assert.match(stdout, /^study: 1 session \(0 incomplete/)
 })
 
 test('a file that differs is never replaced', async (t) => {

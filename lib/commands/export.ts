@@ -23,6 +23,7 @@ import { plain, quote } from './terminal.ts'
 import { formatCount } from './units.ts'
 
 const STATE = '.export.json'
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']) // of what is written to: nothing is written to the base directory
 
 /** A selection with what tells its identities from others. */
 type Selected = Selection & { readonly identities: string | undefined }
@@ -66,10 +67,15 @@ export async function exportDataset(args: readonly string[], { print, note, tell
     return 0
   } catch (error) {
     progress.end()
-    if (!(error instanceof ExportError)) throw error
-    print(`FAILED: ${error.message}`)
+    print(`FAILED: ${explain(error, root)}`)
     return 1
   }
+}
+
+function explain(error: unknown, root: string): string {
+  if (error instanceof ExportError) return error.message
+  if (!(error instanceof Error) || !FULL.has(systemCode(error) ?? '')) throw error
+  return `${root} cannot take more (${error.message}). What is there is kept: make room, and complete it with --resume.`
 }
 
 // An export takes what is known to be a participant's; `status` also tells of what names one besides.
