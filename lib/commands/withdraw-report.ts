@@ -1,7 +1,8 @@
 import type { Grant } from '../access/grants.ts'
 import type { Belongings } from '../dataset/belongings.ts'
 import type { Unerased } from '../dataset/erasure.ts'
-import { formatTable, plain, quote } from './terminal.ts'
+import { looksSame } from '../dataset/mentions.ts'
+import { formatTable, plain, quote, quoteBytes } from './terminal.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 /** What `withdraw` tells: what would go, or has gone, and what stays. */
@@ -51,6 +52,12 @@ export function toLines(told: Told): string[] {
     ...(unknown.locked === 0 ? [] : [`${formatCount(unknown.locked, 'encrypted file')} not looked into: whom the answers name is not known without the key that opens them (--identity FILE).`]),
     rows.length === 0 ? nothingLine(told) : lastLine(told),
   ]
+}
+
+/** Says what is to be done about a name that is nearly that of the participant. */
+export function describeAlike(name: string, participant: string): string {
+  if (!looksSame(name, participant)) return `This name is nearly the same as ${participant}. If it is the same participant, withdraw it too.`
+  return `Its characters are not those of ${participant}, though they look the same. If it is the same participant, withdraw it too: --participant ${quoteBytes(name)}`
 }
 
 function rowsOf({ project, receipts, files, unfinished, tokens }: Told): string[][] {

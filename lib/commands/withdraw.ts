@@ -14,7 +14,7 @@ import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
 import { openGrants } from './local-grants.ts'
 import type { Output } from './output.ts'
-import { toJson, toLines, type Told } from './withdraw-report.ts'
+import { describeAlike, toJson, toLines, type Told } from './withdraw-report.ts'
 
 const SETTLE_MS = TRUST_MS + 500 // what was let in just before may still be stored
 const PUBLISH_MS = 60_000 // for what a server is storing on a slow disk
@@ -102,7 +102,7 @@ function join(all: readonly Belongings[]): Pick<Belongings, 'receipts' | 'files'
 async function findAlike({ layout, project, participant }: Wish, { names }: Belongings): Promise<Staying[]> {
   const invited = (await listTokens(layout, project)).flatMap((grant) => grant.participant?.trim() ?? [])
   const alike = new Set([...names, ...invited].filter((name) => isAlike(name, participant)))
-  return [...alike].map((what) => ({ what, reason: `This name is nearly the same as ${participant}. If it is the same participant, withdraw it too.` }))
+  return [...alike].map((what) => ({ what, reason: describeAlike(what, participant) }))
 }
 
 async function revoke(wish: Wish): Promise<Grant[]> {

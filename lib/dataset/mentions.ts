@@ -23,6 +23,11 @@ export function isAlike(name: string, other: string): boolean {
   return name !== other && withoutBlanks(toPlain(name)) === withoutBlanks(toPlain(other))
 }
 
+/** Says whether two names that are alike look the same: they differ in how letters are put together, or in what nobody sees. */
+export function looksSame(name: string, other: string): boolean {
+  return toVisible(name) === toVisible(other)
+}
+
 /**
  * Finds the files that have a name in what they are called or, where they are JSON submissions, as a text in them: whatever
  * it says there, it is no proof of whose they are.
@@ -48,6 +53,10 @@ function toPlain(text: string): string {
 
 function withoutBlanks(text: string): string {
   return text.replace(/[\p{White_Space}\p{Default_Ignorable_Code_Point}]/gu, '')
+}
+
+function toVisible(text: string): string {
+  return text.normalize('NFKC').replace(/\p{Default_Ignorable_Code_Point}/gu, '')
 }
 
 function isPartOfWord(character: string): boolean {
