@@ -72,6 +72,20 @@ function makeKnown(number: number): { submission: Submission; receipt: Receipt }
   return { submission, receipt: { id: String(number), received_at: '', project: 'study', token_sha256: '11', fields, files: [] } }
 }
 
+test('what is remembered of forms is bounded, however long their names are, and holds no media types', () => {
+  const repeats = new Repeats()
+  const make = (number: number) => {
+    const { submission, receipt } = makeKnown(number)
+    const [file] = submission.files
+    const name = `${number}-${'x'.repeat(3900)}`
+    const kept = { field: 'f', name, stored_as: name, bytes: 1, sha256: '00' }
+    return { submission: { ...submission, files: file === undefined ? [] : [{ ...file, name }] }, receipt: { ...receipt, files: [{ ...kept, media_type: 'y'.repeat(16_000) }] }, kept }
+  }
+  for (let number = 0; number < 3000; number++) repeats.remember(make(number).submission, make(number).receipt)
+  assert.equal(repeats.find(make(0).submission), undefined)
+  assert.deepEqual(repeats.find(make(2999).submission)?.files, [make(2999).kept])
+})
+
 test('the last forms are known when they come again, the oldest are forgotten, and no text fields are kept', () => {
   const repeats = new Repeats()
   for (let number = 0; number < 24_900; number++) {
