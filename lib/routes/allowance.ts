@@ -2,10 +2,11 @@ import { HttpError } from '../errors.ts'
 import { networkOf } from './network.ts'
 
 const MiB = 1024 * 1024
-const MAX_MEMORY_BYTES = 256 * MiB // of names and short texts, which are not staged but kept until their form has ended
+const MAX_MEMORY_BYTES = 256 * MiB // of what is not staged but kept until its form has ended: names, short texts, what is known of files
 const PART_OF_ADDRESS = 4 // one address has at most a quarter of what all have
 const FEW = 16 // networks, of which those with nothing may stay: a Map that is empty again and again is made anew each time
 const FILE_BYTES = 64 * 1024 // what a file counts at least: an empty one takes an inode too
+const FILE_MEMORY_BYTES = 4096 // and what is known of it, until its form has ended
 
 /** How much may be under way at once. */
 export interface AllowanceLimits {
@@ -62,9 +63,10 @@ export class Share {
     if (!this.#isKnown) this.#bytes.add(bytes)
   }
 
-  /** Counts a file that begins; throws as `addBytes` does. */
+  /** Counts a file that begins; throws as `addBytes` and `addMemory` do. */
   addFile(): void {
     this.addBytes(FILE_BYTES)
+    this.addMemory(FILE_MEMORY_BYTES)
   }
 
   /** Counts bytes that are kept in memory; throws `too_busy` where they are too many. */
