@@ -85,8 +85,8 @@ test('submissions at once are bounded, and the next is taken when one has ended'
 
 test('connections at once are bounded, and one too many is told so', async (t) => {
   const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '2' } })
-  const held = [connect(server.port, '127.0.0.1'), connect(server.port, '127.0.0.1')]
-  await Promise.all(held.map((socket) => once(socket, 'connect')))
+  const held = [openUpload(server.port, 200_000), openUpload(server.port, 200_000)]
+  await until('they are under way', async () => (await listUploads(server.basedir)).length === 2)
   const text = await sendRaw(server.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
   assert.match(text, /^HTTP\/1\.1 503 [\s\S]*Retry-After: 60[\s\S]*"code":"too_busy"/)
   for (const socket of held) socket.destroy()
@@ -96,16 +96,38 @@ test('connections at once are bounded, and one too many is told so', async (t) =
   })
 })
 
+test('requests sent ahead of their answers are bounded by the bytes of their heads too', async (t) => {
+  const server = await startServer(t)
+  const slow = 'GET /token?token=wrong HTTP/1.1\r\nHost: x\r\n\r\n'
+  const ahead = (bytes: number) => `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(bytes)}\r\n\r\n`
+  const last = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+  const answers = async (bytes: number) => (await sendRaw(server.port, slow + ahead(bytes).repeat(20) + last).catch(() => '')).match(/^HTTP\/1\.1 200 /gm)?.length ?? 0
+  assert.equal(await answers(100), 21)
+  assert.equal(await answers(12_000), 0)
+})
+
 test('a connection that was refused takes no place while it is being closed', async (t) => {
   const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '1' } })
-  const held = connect(server.port, '127.0.0.1')
-  await once(held, 'connect')
+  const held = openUpload(server.port, 200_000)
+  await until('it is under way', async () => (await listUploads(server.basedir)).length === 1)
   const refused = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true })
   t.after(() => refused.destroy())
   await once(refused.resume(), 'end')
   held.destroy()
   await until('there is room again', async () => (await request(`${server.url}/`).catch(() => undefined))?.status === 200)
   assert.ok(await isOpen(server.port, refused.localPort ?? 0), 'the server still waits for the client to close')
+})
+
+test('where there is room for no more, a connection that has brought nothing gives way', async (t) => {
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '2' } })
+  const busy = openUpload(server.port, 200_000)
+  await until('it is under way', async () => (await listUploads(server.basedir)).length === 1)
+  const silent = connect(server.port, '127.0.0.1').on('error', () => undefined)
+  const closed = once(silent, 'close')
+  await until('somebody else is served', async () => (await request(`${server.url}/`, { headers: { connection: 'close' } }).catch(() => undefined))?.status === 200)
+  await closed
+  assert.equal(busy.destroyed, false)
+  busy.destroy()
 })
 
 /** Says whether the process that listens on a port still has the connection from another one (proc_net(5)). */
@@ -143,10 +165,16 @@ test('names of parts are bounded as texts are', async (t) => {
   isRefusal(await request(`${server.url}/submit`, { method: 'POST', body, headers: { 'Content-Type': 'multipart/form-data; boundary=b' } }), 413, 'fields_too_large')
 })
 
-test('what unknown senders keep in memory is bounded, and given back', async (t) => {
+const kept = [
+  { name: 'texts by unknown senders', isKnown: false, parts: Array.from({ length: 4 }, (_, index) => `--b\r\nContent-Disposition: form-data; name="t${index}"\r\n\r\n${'x'.repeat(64_000)}\r\n`) },
+  { name: 'small files by unknown senders', isKnown: false, parts: Array<string>(900).fill('--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n') },
+  { name: 'small files by known senders', isKnown: true, parts: Array<string>(900).fill('--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n') },
+]
+for (const { name, isKnown, parts } of kept) test(`what is kept in memory of ${name} is bounded, and given back`, async (t) => {
   const server = await startServer(t)
-  const body = Array.from({ length: 4 }, (_, index) => `--b\r\nContent-Disposition: form-data; name="t${index}"\r\n\r\n${'x'.repeat(64_000)}\r\n`).join('')
-  const head = 'POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n'
+  const body = parts.join('')
+  const field = isKnown ? `Authorization: Bearer ${await askToken(server)}\r\n` : ''
+  const head = `POST /submit HTTP/1.1\r\nHost: x\r\n${field}Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n`
   const sockets = Array.from({ length: 300 }, () => connect({ port: server.port, host: '127.0.0.1' }))
   const refused: string[] = []
   for (const socket of sockets) {

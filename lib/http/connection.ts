@@ -3,7 +3,9 @@ import type { HttpError } from '../errors.ts'
 import { Cutoff } from './cutoff.ts'
 import type { Client } from './proxies.ts'
 
-const MOST_WAITING = 256 // requests sent ahead of their answers; each is held in memory
+// Of requests sent ahead of their answers, which are held in memory: how many, and how many bytes of their heads.
+const MOST_WAITING = 256
+const MOST_WAITING_BYTES = 64 * 1024
 
 /** One connection: its requests are worked on one after another, and none after one that has closed it. */
 export class Connection {
@@ -13,9 +15,11 @@ export class Connection {
   readonly address: string
   /** Who sends requests over it that no proxy has passed on, once that is known. */
   client: Client | undefined
+  readonly openedAtMs = performance.now()
   #wasUsed = false
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
+  #waitingBytes = 0
   #current: { readonly request: IncomingMessage; readonly cutoff: Cutoff } | undefined
   #brokenBy: HttpError | undefined
 
@@ -25,7 +29,7 @@ export class Connection {
 
   /** Whether a client has sent so many requests ahead that no more are to be taken. */
   get isFull(): boolean {
-    return this.#waiting >= MOST_WAITING
+    return this.#waiting >= MOST_WAITING || this.#waitingBytes >= MOST_WAITING_BYTES
   }
 
   /** Whether nothing is being worked on. */
@@ -38,6 +42,11 @@ export class Connection {
     return this.#wasUsed
   }
 
+  /** Whether it has brought nothing yet that is to be answered. */
+  get isSilent(): boolean {
+    return !this.#wasUsed && this.isIdle && !this.isClosing
+  }
+
   /** Whether the bytes that came last are no HTTP, so that no more can be read. */
   get isBroken(): boolean {
     return this.#brokenBy !== undefined
@@ -48,11 +57,16 @@ export class Connection {
     return this.#turn
   }
 
-  /** Does `work`, which never throws, when all that was enqueued before is done; not at all where that has closed. */
-  enqueue(work: () => Promise<void> | void): void {
+  /**
+   * Does `work`, which never throws, when all that was enqueued before is done; not at all where that has closed.
+   * @param bytes how many are held for it until then
+   */
+  enqueue(work: () => Promise<void> | void, bytes = 0): void {
     this.#waiting++
+    this.#waitingBytes += bytes
     this.#turn = this.#turn.then(() => {
       this.#waiting--
+      this.#waitingBytes -= bytes
       return this.isClosing ? undefined : work()
     })
   }

@@ -6,6 +6,7 @@ import { HttpError, toHttpError } from '../errors.ts'
 import { drain } from './body.ts'
 import type { Certificate } from './certificate.ts'
 import { Connection } from './connection.ts'
+import { Connections } from './connections.ts'
 import { Exchange } from './exchange.ts'
 import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
@@ -24,13 +25,13 @@ const FIRST_MS = 2000
 export class HttpServer {
   readonly #parts: HttpServerParts
   readonly #listeners: Listener[] = []
-  readonly #connections = new Map<Duplex, Connection>()
+  readonly #connections: Connections
   #certificate: Certificate | undefined
-  #admitted = 0 // of the connections, those that were not refused
   #isStopping = false
 
   constructor(parts: HttpServerParts) {
     this.#parts = parts
+    this.#connections = new Connections(parts.maxConnections)
     this.#certificate = parts.certificate
   }
 
@@ -72,17 +73,17 @@ export class HttpServer {
     ]
     await closed
     for (const timer of timers) clearTimeout(timer)
-    await Promise.all([...this.#connections.values()].map((connection) => connection.settled))
+    await Promise.all([...this.#connections.all()].map(([, connection]) => connection.settled))
   }
 
   #cutIdle(chosen: (connection: Connection) => boolean): void {
-    for (const [socket, connection] of this.#connections) {
+    for (const [socket, connection] of this.#connections.all()) {
       if (connection.isIdle && chosen(connection)) socket.destroy()
     }
   }
 
   #cutAll(): void {
-    for (const [socket, connection] of this.#connections) {
+    for (const [socket, connection] of this.#connections.all()) {
       connection.abort(new HttpError('stopping'))
       setTimeout(() => socket.destroy(), ANSWER_SECONDS * 1000)
     }
@@ -90,24 +91,17 @@ export class HttpServer {
 
   #connect(socket: Socket, address: string): void {
     const connection = new Connection(address)
-    const isTooMany = this.#admitted >= this.#parts.maxConnections
-    this.#connections.set(socket, connection)
-    if (!isTooMany) this.#admitted++
-    socket.on('close', () => {
-      void connection.settled.then(() => {
-        this.#connections.delete(socket)
-        if (!isTooMany) this.#admitted--
-      })
-    })
-    if (isTooMany) this.#refuseRaw(connection, socket, new HttpError('too_busy', { detail: 'connections' }))
+    const isAdmitted = this.#connections.add(socket, connection)
+    if (!isAdmitted) this.#refuseRaw(connection, socket, new HttpError('too_busy', { detail: 'connections' }))
   }
 
   #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const connection = this.#connections.get(request.socket)
+    const connection = this.#connections.of(request.socket)
     if (connection === undefined || connection.isFull) return void request.socket.destroy()
     request.on('error', () => undefined) // whoever reads the body is told; nobody else needs to be
     response.on('error', () => undefined)
-    connection.enqueue(() => this.#exchange(connection, request, response, expectsContinue))
+    const work = () => this.#exchange(connection, request, response, expectsContinue)
+    connection.enqueue(work, connection.isIdle ? 0 : headBytes(request))
   }
 
   /** Never throws: one failing request must not end the process. */
@@ -202,7 +196,7 @@ export class HttpServer {
   }
 
   #onClientError(error: Error, socket: Duplex): void {
-    const connection = this.#connections.get(socket)
+    const connection = this.#connections.of(socket)
     const refusal = toProtocolError(error)
     const isSilent = 'bytesRead' in socket && socket.bytesRead === 0 // a browser opens some connections ahead of need
     if (refusal === undefined || isSilent || connection === undefined) return void socket.destroy()
@@ -214,7 +208,7 @@ export class HttpServer {
   // Node has let go of the socket: from here it is ours alone.
   #onTunnel(socket: Duplex): void {
     socket.on('error', () => socket.destroy())
-    const connection = this.#connections.get(socket)
+    const connection = this.#connections.of(socket)
     connection?.enqueue(() => this.#refuseRaw(connection, socket, new HttpError('method_not_allowed')))
   }
 
@@ -228,6 +222,10 @@ export class HttpServer {
     const late = setTimeout(() => socket.destroy(), LINGER_SECONDS * 1000)
     socket.on('close', () => clearTimeout(late))
   }
+}
+
+function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
+  return rawHeaders.reduce((sum, text) => sum + text.length, url.length)
 }
 
 // 8 hex digits. Chance is taken from the system once for many of these.
