@@ -98,11 +98,12 @@ test('connections at once are bounded, and one too many is told so', async (t) =
 
 test('requests sent ahead of their answers are bounded by the bytes of their heads too', async (t) => {
   const server = await startServer(t)
-  const slow = 'GET /token?token=wrong HTTP/1.1\r\nHost: x\r\n\r\n'
+  const body = `${'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nx\r\n'.repeat(200)}--b--\r\n`
+  const slow = `POST /submit HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${await askToken(server)}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`
   const ahead = (bytes: number) => `GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(bytes)}\r\n\r\n`
   const last = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
-  const answers = async (bytes: number) => (await sendRaw(server.port, slow + ahead(bytes).repeat(20) + last).catch(() => '')).match(/^HTTP\/1\.1 200 /gm)?.length ?? 0
-  assert.equal(await answers(100), 21)
+  const answers = async (bytes: number) => (await sendRaw(server.port, slow + ahead(bytes).repeat(20) + last).catch(() => '')).match(/HTTP\/1\.1 200 /g)?.length ?? 0
+  assert.equal(await answers(100), 22)
   assert.equal(await answers(12_000), 0)
 })
 
