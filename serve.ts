@@ -31,6 +31,8 @@ void main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<void> {
   const [command = 'serve', ...rest] = args[0]?.startsWith('-') === false ? args : ['serve', ...args]
+  const isServer = command === 'serve' && !rest.includes('--help') && !rest.includes('--version')
+  if (!isServer) process.stdout.once('error', tellUnwritten)
   if (rest.includes('--help') || command === 'help') return help()
   if (rest.includes('--version')) return print(readVersion())
   try {
@@ -39,6 +41,7 @@ async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     if (error instanceof ConfigError) fail(EXIT_USAGE, error.mistakes)
     else if (systemCode(error) === undefined) throw error
+    else if (error === unwritten) process.exitCode = EXIT_FAILURE
     else fail(EXIT_FAILURE, [error instanceof Error ? error.message : String(error)])
   }
 }
@@ -53,7 +56,17 @@ async function run(command: string, args: readonly string[]): Promise<void> {
   const known = COMMANDS.get(command)
   if (known === undefined) return fail(EXIT_USAGE, [`There is no command ${JSON.stringify(command)}. --help lists what there is.`])
   const { runRecorded } = await import('./lib/commands/recorded.ts')
-  process.exitCode = await runRecorded(command, known, args, output())
+  const exitCode = await runRecorded(command, known, args, output())
+  process.exitCode ||= exitCode
+}
+
+let unwritten: unknown
+
+// What a command prints may be all that anybody has of what it did. Whoever has seen enough, as `head` has, misses nothing.
+function tellUnwritten(error: unknown): void {
+  unwritten = error
+  if (systemCode(error) === 'EPIPE') return
+  fail(EXIT_FAILURE, [`Standard output cannot be written: ${error instanceof Error ? error.message : String(error)}`])
 }
 
 async function serve(args: readonly string[]): Promise<void> {

@@ -88,9 +88,9 @@ test('no file imports itself by way of others', () => {
 })
 
 const dangers = [
-  { name: 'the process', pattern: /(?<![.\w])process\b(?!\s*:)/, home: 'serve.ts' },
+  { name: 'the process', pattern: /(?:(?<![.\w])|\bglobalThis\.)process\b(?!\s*:)/, home: 'serve.ts' },
   { name: 'fsync', pattern: /\bf(data)?sync(Sync)?\b|\.(data)?sync\s*\(/, home: 'lib/durable.ts' },
-  { name: 'link and rename', pattern: /(?<![#.\w])(link|rename)(Sync)?\s*[(,}]/, home: 'lib/durable.ts' },
+  { name: 'link and rename', pattern: /(?:(?<![#.\w])|\bfs\.)(link|rename)(Sync)?\s*[(,}]/, home: 'lib/durable.ts' },
 ]
 for (const { name, pattern, home } of dangers) {
   for (const path of files.filter((each) => each !== home)) {

@@ -88,7 +88,7 @@ test('`token` prints when the file and its name are durable', async (t) => {
   if (!needs(t, 'strace', 'strace')) return
   const basedir = await makeBasedir(t)
   const calls = await trace(t, ['token', '--project=study', `--basedir=${basedir}`])
-  assert.deepEqual(calls, ['fsync TOKEN', 'fsync tokens', 'write', 'write'])
+  assert.deepEqual(calls, ['fsync TOKEN', 'fsync tokens', 'write'])
 })
 
 test('a token that root issues belongs to the user of the tokens directory, whose server takes it', async (t) => {
@@ -257,6 +257,26 @@ for (const { name, args, says } of usages) {
     const { status, stdout, stderr } = await runCommand(args, { REPROSCHEMA_BACKEND_BASEDIR: await makeBasedir(t) })
     assert.deepEqual([status, stdout], [2, ''])
     assert.match(stderr, says)
+  })
+}
+
+const unheard = [
+  { name: '`token`', args: ['token', '--project=study'], says: /^1 token that nobody can have read was taken back\.$/m },
+  { name: '`links`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3'], says: /^3 tokens that nobody can have read were taken back\.$/m },
+  { name: '`links --html`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3', '--html'], says: /^3 tokens that nobody can have read were taken back\.$/m },
+  { name: '`tokens list`', args: ['tokens', 'list'], says: /^/ },
+  { name: '`--help`', args: ['--help'], says: /^/ },
+]
+for (const { name, args, says } of unheard) {
+  test(`${name} whose output cannot be written fails and says so; where nobody reads on it says nothing of that`, async (t) => {
+    const basedir = await makeBasedir(t)
+    const run = (script: string) => runProgram([...args, `--basedir=${basedir}`], {}, basedir, ['sh', '-c', script, 'sh'])
+    const { status, stderr } = run('"$@" > /dev/full')
+    assert.equal(status, 1)
+    assert.match(stderr, says)
+    assert.match(stderr, /^Standard output cannot be written: ENOSPC: .*$/m)
+    assert.doesNotMatch(run('{ sleep 0.5; exec "$@"; } | true').stderr, /Standard output|EPIPE/)
+    assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
   })
 }
 

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { randomInt } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { addParameters, parseCallbackUrl } from '../access/callback.ts'
-import type { Grants } from '../access/grants.ts'
+import type { Grant, Grants } from '../access/grants.ts'
 import { isParticipant, parseMinutes } from '../access/wish.ts'
 import { ConfigError } from '../config.ts'
 import { formatCsvRow } from '../csv.ts'
@@ -11,7 +11,7 @@ import { isProject } from '../project.ts'
 import { MAX_TEXT_BYTES } from '../qr/qr-code.ts'
 import { readArguments, type Arguments } from './arguments.ts'
 import { formatLinkPage, type ParticipantLink } from './link-page.ts'
-import { openGrants, withPermission } from './local-grants.ts'
+import { handOver, openGrants, withPermission } from './local-grants.ts'
 import { openKeys, RECIPIENT_FLAGS, requireProven } from './local-keys.ts'
 import type { Output } from './output.ts'
 
@@ -32,30 +32,40 @@ interface Wish {
  * Issues one auth token for each participant and prints the links that they open: CSV (RFC 4180) with participant, link and
  * expiry, or a page to print with a QR code each. Every token is durable before the first line is printed.
  */
-export async function links(args: readonly string[], { print, write, note, environment }: Output): Promise<number> {
+export async function links(args: readonly string[], { note, environment, ...output }: Output): Promise<number> {
   const { layout, positionals, text, isSet } = readArguments(args, environment, {
     flags: { ui: { type: 'string' }, participants: { type: 'string' }, count: { type: 'string' }, minutes: { type: 'string' }, html: { type: 'boolean' }, ...RECIPIENT_FLAGS },
     names: ['project'],
   })
   const wish = await readWish(positionals[0] ?? '', text)
-  const issued = await withPermission(layout, async () => {
+  return withPermission(layout, async () => {
     const grants = await openGrants(layout)
     await requireProven(await openKeys(layout, text, environment), wish.project)
-    return issueAll(grants, wish)
+    const issued = await issueAll(grants, wish)
+    note({ count: issued.length })
+    const all = issued.map(({ shown }) => shown)
+    await handOver(grants, issued.map(({ grant }) => grant), output, isSet('html') ? `${formatLinkPage(wish.project, all)}\n` : formatList(all))
+    return 0
   })
-  note({ count: issued.length })
-  if (isSet('html')) print(formatLinkPage(wish.project, issued))
-  else await write(Buffer.from([['participant', 'link', 'expires'], ...issued.map(({ participant, url, expires }) => [participant, url, expires])].map(formatCsvRow).join('')))
-  return 0
 }
 
-async function issueAll(grants: Grants, { project, ui, minutes, participants }: Wish): Promise<ParticipantLink[]> {
-  const issueOne = async (participant: string): Promise<ParticipantLink> => {
+function formatList(all: readonly ParticipantLink[]): string {
+  const rows = all.map(({ participant, url, expires }) => [participant, url, expires])
+  return [['participant', 'link', 'expires'], ...rows].map(formatCsvRow).join('')
+}
+
+interface Issued {
+  readonly shown: ParticipantLink
+  readonly grant: Grant
+}
+
+async function issueAll(grants: Grants, { project, ui, minutes, participants }: Wish): Promise<Issued[]> {
+  const issueOne = async (participant: string): Promise<Issued> => {
     const { authToken, grant } = await grants.issue({ project, participant, minutes, nowMs: Date.now() })
     const expires = new Date(grant.expiresAtMs).toISOString().replace('.000', '')
-    return { participant, url: formatLink(ui, { participant, authToken, expires }), expires }
+    return { shown: { participant, url: formatLink(ui, { participant, authToken, expires }), expires }, grant }
   }
-  const issued: ParticipantLink[] = []
+  const issued: Issued[] = []
   for (let at = 0; at < participants.length; at += AT_ONCE) {
     issued.push(...(await Promise.all(participants.slice(at, at + AT_ONCE).map(issueOne)))) // they share the sync of the directory
   }

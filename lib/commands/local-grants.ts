@@ -1,4 +1,4 @@
-import { Grants } from '../access/grants.ts'
+import { Grants, type Grant } from '../access/grants.ts'
 import { ConfigError } from '../config.ts'
 import { Directories } from '../directories.ts'
 import type { FileOwner } from '../durable.ts'
@@ -6,6 +6,8 @@ import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { SETTINGS } from '../settings/settings.ts'
 import type { Layout } from '../store/layout.ts'
+import type { Output } from './output.ts'
+import { formatCount } from './units.ts'
 
 /**
  * Opens the auth tokens of a base directory for a command on its machine. What the command adds belongs to whom the
@@ -23,6 +25,17 @@ export async function findOwner(layout: Layout): Promise<FileOwner> {
   throw new ConfigError([
     `${layout.basedir} is not the base directory of a server: it has no directory tokens. Give it with --basedir or ${SETTINGS.basedir.variable}, or start the server once.`,
   ])
+}
+
+/** Writes what was issued. Where that fails the tokens are taken back, which nobody has, and standard error says so. */
+export async function handOver(grants: Grants, issued: readonly Grant[], { write, tell }: Pick<Output, 'write' | 'tell'>, text: string): Promise<void> {
+  try {
+    await write(Buffer.from(text))
+  } catch (error) {
+    await grants.revoke(issued)
+    tell(`${formatCount(issued.length, 'token')} that nobody can have read ${issued.length === 1 ? 'was' : 'were'} taken back.`)
+    throw error
+  }
 }
 
 /** Does what may write to the tokens; where the system forbids it a sentence says who may. */

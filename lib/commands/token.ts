@@ -2,7 +2,7 @@ import { DEFAULT_MINUTES, isParticipant, parseMinutes } from '../access/wish.ts'
 import { ConfigError } from '../config.ts'
 import { isProject } from '../project.ts'
 import { readArguments, type Arguments } from './arguments.ts'
-import { openGrants, withPermission } from './local-grants.ts'
+import { handOver, openGrants, withPermission } from './local-grants.ts'
 import { openKeys, RECIPIENT_FLAGS, requireProven } from './local-keys.ts'
 import type { Output } from './output.ts'
 
@@ -10,21 +10,20 @@ import type { Output } from './output.ts'
  * Issues an auth token on the machine itself, without the admin token and without HTTP. It is durable before it is printed:
  * the token alone on the first line, when it expires on the second.
  */
-export async function token(args: readonly string[], { print, note, environment }: Output): Promise<number> {
+export async function token(args: readonly string[], { note, environment, ...output }: Output): Promise<number> {
   const { layout, text } = readArguments(args, environment, {
     flags: { project: { type: 'string' }, minutes: { type: 'string' }, participant: { type: 'string' }, ...RECIPIENT_FLAGS },
     names: [],
   })
   const wish = readWish(text)
-  const { authToken, grant } = await withPermission(layout, async () => {
+  return withPermission(layout, async () => {
     const grants = await openGrants(layout)
     await requireProven(await openKeys(layout, text, environment), wish.project)
-    return grants.issue({ ...wish, nowMs: Date.now() })
+    const { authToken, grant } = await grants.issue({ ...wish, nowMs: Date.now() })
+    note({ token: grant.tokenSha256.slice(0, 8) })
+    await handOver(grants, [grant], output, `${authToken}\nexpires ${new Date(grant.expiresAtMs).toISOString().replace('.000', '')}\n`)
+    return 0
   })
-  note({ token: grant.tokenSha256.slice(0, 8) })
-  print(authToken)
-  print(`expires ${new Date(grant.expiresAtMs).toISOString().replace('.000', '')}`)
-  return 0
 }
 
 function readWish(text: Arguments['text']): { project: string; minutes: number; participant: string | undefined } {
