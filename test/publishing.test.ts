@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import test from 'node:test'
+import test, { type TestContext } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import type { Submission } from '../lib/store/publisher.ts'
 import type { PublishingParts } from '../lib/store/publishing-thread.ts'
@@ -15,6 +15,14 @@ const { PublishingThread } = require(built) as typeof import('../lib/store/publi
 const nothingLeft = async () => undefined
 const PROCESS = '20241101T120000.000000Z-0123abcd'
 
+/** A base directory with the record of the token that `submissionOf` names. */
+async function makeBasedir(t: TestContext): Promise<string> {
+  const basedir = await temporaryDirectory(t)
+  await mkdir(join(basedir, 'tokens'))
+  await writeFile(join(basedir, 'tokens', `${'1'.repeat(64)}.json`), '{}')
+  return basedir
+}
+
 function submissionOf(basedir: string, text: string): Submission {
   const held = new TextEncoder().encode(text)
   const path = join(basedir, 'uploads', 'staging', PROCESS, '0.part')
@@ -24,7 +32,7 @@ function submissionOf(basedir: string, text: string): Submission {
 }
 
 test('a file that is held in memory is stored as it was, one that was stored before is a repeat', async (t) => {
-  const basedir = await temporaryDirectory(t)
+  const basedir = await makeBasedir(t)
   const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   const { receipt, isRepeated } = await publishing.publish(submissionOf(basedir, 'voice'))
@@ -34,8 +42,20 @@ test('a file that is held in memory is stored as it was, one that was stored bef
   assert.deepEqual(await publishing.publish(submissionOf(basedir, 'voice')), { receipt: { ...receipt, fields: [] }, isRepeated: true })
 })
 
+test('a submission whose token was found good a while ago is stored only while the record of the token is there', async (t) => {
+  const basedir = await makeBasedir(t)
+  const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
+  t.after(() => publishing.close())
+  const old = () => ({ ...submissionOf(basedir, 'voice'), grantedAtMs: Date.now() - 1000 })
+  assert.equal((await publishing.publish(old())).isRepeated, false)
+  await rm(join(basedir, 'tokens', `${'1'.repeat(64)}.json`))
+  await assert.rejects(publishing.publish(old()), { code: 'unauthorized_token' })
+  assert.equal((await publishing.publish(submissionOf(basedir, 'other'))).isRepeated, false)
+  assert.deepEqual([(await listProject(basedir, 'study')).length, (await checkReceipts(basedir, 'study')).length], [2, 2])
+})
+
 test('an error comes from the thread with its code', async (t) => {
-  const basedir = await temporaryDirectory(t)
+  const basedir = await makeBasedir(t)
   const publishing = new PublishingThread({ basedir: join(basedir, 'plain'), processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   await mkdir(join(basedir, 'plain', 'uploads', 'responses'), { recursive: true })
@@ -46,7 +66,7 @@ test('an error comes from the thread with its code', async (t) => {
 })
 
 test('a submission that does not reach the thread whole fails, and the next does not', async (t) => {
-  const basedir = await temporaryDirectory(t)
+  const basedir = await makeBasedir(t)
   const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   const spent = submissionOf(basedir, 'voice')
@@ -56,7 +76,7 @@ test('a submission that does not reach the thread whole fails, and the next does
 })
 
 test('a thread that dies fails what it had, and the next submission begins another', async (t) => {
-  const basedir = await temporaryDirectory(t)
+  const basedir = await makeBasedir(t)
   const publishing = new PublishingThread({} as PublishingParts, nothingLeft) // it ends as soon as it has begun
   for (let count = 0; count < 2; count++) {
     const submissions = ['a', 'b'].map((text) => publishing.publish(submissionOf(basedir, text)))
@@ -67,7 +87,7 @@ test('a thread that dies fails what it had, and the next submission begins anoth
 })
 
 test('a submission that comes as a thread dies goes to the next one', async (t) => {
-  const basedir = await temporaryDirectory(t)
+  const basedir = await makeBasedir(t)
   const publishing = new PublishingThread({ basedir, processName: PROCESS }, nothingLeft)
   t.after(() => publishing.close())
   const begun = new Promise<Worker>((resolve) => process.once('worker', resolve))
