@@ -183,6 +183,11 @@ test('`doctor` tells of a list that the server may not read', async (t) => {
   await chown(basedir, OTHER_USER, OTHER_USER)
   await chmod(join(basedir, 'projects/study/recipients'), 0o600)
   assert.match(runProgram(['doctor', `--basedir=${basedir}`], env).stdout, /^FAILED {3}recipients of study: the server may not read \S+\/recipients\. Change: chown -R 54321 \S+\/study$/m)
+  for (const [path, mode] of [['projects/study', 0o750], ['projects/study/recipients', 0o640]] as const) {
+    await chown(join(basedir, path), 0, OTHER_USER)
+    await chmod(join(basedir, path), mode)
+  }
+  assert.doesNotMatch(runProgram(['doctor', `--basedir=${basedir}`], env).stdout, /may not read/, 'its group may')
 })
 
 test('`doctor --url` examines a server before anybody has shown a key', async (t) => {

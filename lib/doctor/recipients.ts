@@ -2,13 +2,14 @@ import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ProjectKeys, type RecipientList } from '../access/project-keys.ts'
 import { readServerList } from '../access/server-lists.ts'
+import type { FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
 import { failed, ok, warning, type Finding } from './finding.ts'
 
 const SUBJECT = 'recipients'
-const READ = { byOwner: 0o400, byOthers: 0o004 }
-const ENTER = { byOwner: 0o100, byOthers: 0o001 }
+const READ = { byOwner: 0o400, byGroup: 0o040, byOthers: 0o004 }
+const ENTER = { byOwner: 0o100, byGroup: 0o010, byOthers: 0o001 }
 
 /**
  * Looks at whom uploads are encrypted to: whether somebody has shown that they can open them, and what the server may read.
@@ -41,7 +42,7 @@ async function examine(layout: Layout, given: RecipientList | undefined): Promis
     const { recipients } = layout.keysOf(project)
     const closed = await findClosed(layout, project)
     if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or run keys challenge ${project}`))
-    else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner} ${dirname(recipients)}`))
+    else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner?.uid} ${dirname(recipients)}`))
     else findings.push(ok(`${SUBJECT} of ${project}`, 'they are proven'))
   }
   return findings
@@ -55,7 +56,8 @@ export async function findClosed(layout: Layout, project: string): Promise<strin
     try {
       const found = await stat(path)
       const needed = found.isDirectory() ? ENTER : READ
-      if ((found.mode & (found.uid === owner ? needed.byOwner : needed.byOthers)) === 0) return path
+      const right = found.uid === owner?.uid ? needed.byOwner : found.gid === owner?.gid ? needed.byGroup : needed.byOthers
+      if ((found.mode & right) === 0) return path
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error
     }
@@ -63,9 +65,9 @@ export async function findClosed(layout: Layout, project: string): Promise<strin
   return undefined
 }
 
-async function ownerOf(path: string): Promise<number | undefined> {
+async function ownerOf(path: string): Promise<FileOwner | undefined> {
   try {
-    return (await stat(path)).uid
+    return await stat(path)
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return undefined
