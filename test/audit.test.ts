@@ -294,6 +294,17 @@ test('on a full disk a token can be taken back all the same', async (t) => {
   assert.deepEqual((await readAudit(basedir)).filter(({ event }) => String(event).startsWith('tokens')), [])
 })
 
+test('on a full disk the file of the month is given back to those who come later', async (t) => {
+  if (!needs(t, 'prlimit', 'util-linux')) return
+  const { basedir } = await makeBasedir(t)
+  const run = (...through: string[]) => runProgram(['tokens', 'list', '--basedir', basedir], {}, '/', through)
+  assert.equal(run().status, 0)
+  const before = await readdir(join(basedir, 'audit'))
+  assert.match(run('prlimit', '--fsize=10').stderr, /^WARNING: this call is not in the record of access, since .*: EFBIG\n$/)
+  assert.equal(run().status, 0)
+  assert.deepEqual(await readdir(join(basedir, 'audit')), before)
+})
+
 test('what root records belongs to the owner of the base directory', async (t) => {
   const through = await asOtherUser(t)
   if (through === undefined) return

@@ -44,10 +44,12 @@ export class MonthFile {
     if (taken !== undefined) file.resume((path = taken.path), taken.end)
     try {
       await file.append(entry)
-    } finally {
-      await file.close()
+    } catch (error) {
+      await Promise.allSettled([file.close().then(() => giveBack(path))]) // what failed first is what matters
+      throw error
     }
-    await moveOwn(path, path.replace(/\.taken-\w+\.ndjson$/, '.ndjson'))
+    await file.close()
+    await giveBack(path)
   }
 
   // Of two who take one file the second finds that it is gone. One that does not end with a line is never written again.
@@ -79,4 +81,8 @@ export class MonthFile {
     const found = await findStats(directory)
     if (found !== undefined && Number(found.uid) !== owner.uid) await lchown(directory, owner.uid, owner.gid)
   }
+}
+
+async function giveBack(path: string): Promise<void> {
+  await moveOwn(path, path.replace(/\.taken-\w+\.ndjson$/, '.ndjson'))
 }
