@@ -13,6 +13,7 @@ import { noteServer, settingsToNote } from './datasheet/server-note.ts'
 import { Directories } from './directories.ts'
 import { observeSyncs } from './durable.ts'
 import type { HttpError } from './errors.ts'
+import { every } from './every.ts'
 import { ReadinessCheck } from './health/readiness.ts'
 import type { Answered } from './http/answered.ts'
 import type { Handler } from './http/router.ts'
@@ -163,7 +164,6 @@ export class Service {
 
   /** Begins what goes on until the end: signs of life, looks, alerts. Nothing waits for it. */
   watch(): void {
-    const { layout } = this.#parts
     const sweep = async () => void (await this.#grants.sweep(Date.now()))
     this.#timers = [
       this.#every(BEAT_MS, 'beat failed', () => this.#store.beat()),
@@ -171,8 +171,8 @@ export class Service {
       this.#every(HOUR_MS, 'sweep failed', sweep),
       this.#every(LOOK_MS, 'look for free space failed', () => this.#store.room().then(() => undefined)),
     ]
-    this.#attempt('sweep failed', sweep)
-    void rememberSubmissions(layout, this.#measures)
+    void this.#attempt('sweep failed', sweep)
+    void rememberSubmissions(this.#parts.layout, this.#measures)
       .catch((error: unknown) => this.log.error('look for the last submissions failed', error))
       .then(() => this.#alerting.start())
   }
@@ -219,11 +219,11 @@ export class Service {
   }
 
   #every(ms: number, failure: string, work: () => Promise<void>): NodeJS.Timeout {
-    return setInterval(() => this.#attempt(failure, work), ms).unref()
+    return every(ms, () => this.#attempt(failure, work)).unref()
   }
 
-  #attempt(failure: string, work: () => Promise<void>): void {
-    work().catch((error: unknown) => this.log.error(failure, error))
+  async #attempt(failure: string, work: () => Promise<void>): Promise<void> {
+    await work().catch((error: unknown) => this.log.error(failure, error))
   }
 }
 

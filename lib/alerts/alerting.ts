@@ -31,6 +31,7 @@ export class Alerting {
   readonly #watch: Watch | undefined
   #timers: readonly NodeJS.Timeout[] = []
   readonly #looking = new Set<() => Promise<void>>()
+  #isStopped = false
 
   constructor(parts: AlertingParts) {
     this.#parts = parts
@@ -52,7 +53,7 @@ export class Alerting {
   /** Begins to look, now and every minute or hour. */
   start(): void {
     const watch = this.#watch
-    if (watch === undefined) return
+    if (watch === undefined || this.#isStopped) return
     const often = async () => {
       watch.lookAtSpace(Date.now())
       await watch.lookAtSilence(Date.now())
@@ -72,6 +73,7 @@ export class Alerting {
 
   /** Looks and sends no more. */
   stop(): void {
+    this.#isStopped = true
     for (const timer of this.#timers) clearInterval(timer)
     this.#alerts?.close()
   }
