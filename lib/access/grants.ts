@@ -7,7 +7,7 @@ import { Records } from './records.ts'
 import { newSecret, sha256Of } from './secret.ts'
 
 const AUTH_TOKEN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}-[0-9a-f]{32}$/
-/** How long a process trusts a token that it has read, in milliseconds: a slice of an upload seldom comes alone. Revoked by another, it is good no longer. */
+/** How long a process trusts a token that it has read, in milliseconds: a slice of an upload seldom comes alone. One that another process has revoked is good for no longer than that. */
 export const TRUST_MS = 1000
 
 const MOST_TRUSTED = 10_000

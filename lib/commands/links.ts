@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomInt } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { addParameters, parseCallbackUrl } from '../access/callback.ts'
+import { addParameters, findParameter, parseCallbackUrl } from '../access/callback.ts'
 import type { Grant, Grants } from '../access/grants.ts'
 import { isParticipant, parseMinutes } from '../access/wish.ts'
 import { ConfigError } from '../config.ts'
@@ -107,9 +107,7 @@ async function readWish(project: string, text: Arguments['text']): Promise<Wish>
 function readUi(given: string | undefined): string {
   if (given === undefined) throw new ConfigError(['--ui is missing: give the address of the web app, such as https://ui.example.org/#/?url=…'])
   const ui = readAddress(given)
-  const { search, hash } = new URL(ui)
-  const queries = [search, hash.includes('?') ? hash.slice(hash.indexOf('?')) : ''].map((query) => new URLSearchParams(query))
-  const own = PARAMETERS.find((name) => queries.some((query) => query.has(name))) // given twice, an app reads neither
+  const own = findParameter(ui, PARAMETERS)
   if (own !== undefined) throw new ConfigError([`--ui has ${own} already, as a participant's link has: give the address of the app without ${PARAMETERS.join(', ')}.`])
   return ui
 }

@@ -35,8 +35,6 @@ export interface Holdings {
   readonly sealed: Stretch
   /** Participants whom tokens of submissions were issued for. */
   readonly participants: number
-  /** Files that no receipt names. */
-  readonly unnamed: number
   /** Files that receipts promise and that are gone, lines that should be receipts, and names that are no files. */
   readonly trouble: number
   readonly withdrawals: number
@@ -51,7 +49,7 @@ export interface Holdings {
 /** Counts what is there. Receipts and names tell: no file that a participant sent is read, but the first bytes of encrypted ones without a receipt. */
 export async function countHoldings(layout: Layout, project: string, nowMs: number): Promise<Holdings> {
   const arrivals = await readArrivals(layout, project)
-  const { submissions, lost, unreadable, others, snapshot } = arrivals
+  const { submissions, lost, unreadable, others } = arrivals
   const grants = (await new Grants(layout.tokens, new Directories()).list()).filter((grant) => grant.project === project)
   const trail = await listTrail(layout.audit)
   return {
@@ -59,7 +57,6 @@ export async function countHoldings(layout: Layout, project: string, nowMs: numb
     plain: stretchOf(arrivals, (file) => file.sealed === undefined),
     sealed: stretchOf(arrivals, (file) => file.sealed !== undefined),
     participants: new Set(submissions.flatMap(({ participant }) => participant ?? [])).size,
-    unnamed: snapshot.unnamed.length,
     trouble: lost.length + unreadable.length + others.length,
     withdrawals: (await readWithdrawals(layout, project)).all.length,
     tokens: {

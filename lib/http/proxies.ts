@@ -36,7 +36,7 @@ export class TrustedProxies {
   clientOf(peer: Peer, headers: IncomingHttpHeaders): Client {
     const [addresses, protocols] = [listOf(headers['x-forwarded-for']), listOf(headers['x-forwarded-proto'])]
     const address = plain(peer.address)
-    const isProxied = addresses.length > 0 || headers.forwarded !== undefined || headers.via !== undefined
+    const isProxied = isPassedOn(headers)
     if (!this.#trusts(address)) return { address, isSecure: peer.isSecure, isProxied, isTrusted: false }
     const protocol = protocols.at(-1)?.toLowerCase()
     const isSecure = protocol === undefined ? peer.isSecure : protocol === 'https'

@@ -19,11 +19,6 @@ export class HeaderBlock {
     this.#limitBytes = limitBytes
   }
 
-  /** Says whether an earlier chunk held bytes of the block. */
-  get isBegun(): boolean {
-    return this.#heldBytes > 0
-  }
-
   /**
    * Reads on until the empty line that ends the block.
    * @returns the lines before it, without the last CRLF, or undefined where the block goes on in the next chunk
