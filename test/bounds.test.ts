@@ -120,14 +120,18 @@ test('a connection that was refused takes no place while it is being closed', as
 })
 
 test('where there is room for no more, a connection that has brought nothing gives way', async (t) => {
-  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '2' } })
+  const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '3' } })
   const busy = openUpload(server.port, 200_000)
   await until('it is under way', async () => (await listUploads(server.basedir)).length === 1)
+  const slow = connect(server.port, '127.0.0.1').on('error', () => undefined)
+  slow.write('GET / HT')
   const silent = connect(server.port, '127.0.0.1').on('error', () => undefined)
   const closed = once(silent, 'close')
   await until('somebody else is served', async () => (await request(`${server.url}/`, { headers: { connection: 'close' } }).catch(() => undefined))?.status === 200)
   await closed
-  assert.equal(busy.destroyed, false)
+  assert.deepEqual([busy.destroyed, slow.destroyed], [false, false])
+  slow.end('TP/1.1\r\nHost: x\r\n\r\n')
+  assert.match(String((await once(slow, 'data'))[0]), /^HTTP\/1\.1 200 /)
   busy.destroy()
 })
 

@@ -261,9 +261,9 @@ for (const { name, args, says } of usages) {
 }
 
 const unheard = [
-  { name: '`token`', args: ['token', '--project=study'], says: /^1 token that nobody can have read was taken back\.$/m },
-  { name: '`links`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3'], says: /^3 tokens that nobody can have read were taken back\.$/m },
-  { name: '`links --html`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3', '--html'], says: /^3 tokens that nobody can have read were taken back\.$/m },
+  { name: '`token`', args: ['token', '--project=study'], says: /^The output was not written whole, so 1 token was taken back: use nothing of it\.$/m },
+  { name: '`links`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3'], says: /^The output was not written whole, so 3 tokens were taken back: use nothing of it\.$/m },
+  { name: '`links --html`', args: ['links', 'study', '--ui=https://ui.example.org/', '--count=3', '--html'], says: /^The output was not written whole, so 3 tokens were taken back: use nothing of it\.$/m },
   { name: '`tokens list`', args: ['tokens', 'list'], says: /^/ },
   { name: '`--help`', args: ['--help'], says: /^/ },
 ]
@@ -279,6 +279,14 @@ for (const { name, args, says } of unheard) {
     assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
   })
 }
+
+test('links of which only the first were read are all taken back', async (t) => {
+  const basedir = await makeBasedir(t)
+  const { stdout, stderr } = runProgram(['links', 'study', '--ui=https://ui.example.org/', '--count=3000', `--basedir=${basedir}`], {}, basedir, ['sh', '-c', '"$@" | head -n 3', 'sh'])
+  assert.equal(stdout.split('\n').length, 4)
+  assert.match(stderr, /^The output was not written whole, so 3000 tokens were taken back: use nothing of it\.\n$/)
+  assert.deepEqual(await readdir(join(basedir, 'tokens')), [])
+})
 
 test('`token` writes through no link', async (t) => {
   const [basedir, elsewhere] = [await temporaryDirectory(t), await temporaryDirectory(t)]

@@ -13,7 +13,7 @@ import { runCommand } from './commanded.ts'
 import { issueToken, startEncrypting } from './encrypting.ts'
 import { listProject, listStaged, sha256 } from './evidence.ts'
 import { runExport } from './exported.ts'
-import { askToken, filesOf, listFiles, needs, runAside, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile, type Answer, type Running } from './harness.ts'
+import { askToken, filesOf, listFiles, needs, runAside, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile, type Answer, type Entry, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
 import { askRecorded, numberOf, ONLY_TRACED, startTraced, type Call } from './trace.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
@@ -44,29 +44,37 @@ async function fill(server: Running) {
 const namesOf = (answers: readonly Answer[]) => answers.flatMap(filesOf).map((file) => file.stored_as)
 const tokenFile = (token: string) => join('tokens', `${sha256(token)}.json`)
 
-// A submission of p-x is held up at one sync, and p-x withdraws meanwhile.
-const slowRows: { name: string; isSlow: (call: Call) => boolean; isThere: (basedir: string) => Promise<string[]>; status: number; erased: RegExp }[] = [
-  { name: 'has no second name yet is refused', isSlow: ({ paths }) => paths[0]?.endsWith('/0.part') === true, isThere: listStaged, status: 403, erased: /^Erased: 0 receipts, 0 files /m },
-  { name: 'has its second name is erased', isSlow: ({ paths }) => paths[0]?.endsWith('/responses/study') === true, isThere: (basedir) => listProject(basedir, 'study'), status: 200, erased: /^Erased: 1 receipt, 1 file /m },
+// A submission of p-x is held up at one call to the disk, and p-x withdraws meanwhile.
+const FILE: readonly Entry[] = [['file', mood, 'a.json']]
+const WORDS: readonly Entry[] = [['note', 'words of p-x']]
+const hasEntries = (path: string) => async (basedir: string) => (await listFiles(join(basedir, path)).catch(() => [])).some((name) => !name.endsWith('owner.json'))
+const slowRows: { name: string; form: readonly Entry[]; isSlow: (call: Call) => boolean; isHeldUp: (basedir: string) => Promise<boolean>; status: number }[] = [
+  { name: 'a file is not durable yet', form: FILE, isSlow: ({ name, paths }) => name === 'fsync' && paths[0]?.endsWith('/0.part') === true, isHeldUp: hasEntries('uploads/staging'), status: 403 },
+  { name: 'a file is being given its second name', form: FILE, isSlow: ({ name }) => name === 'link', isHeldUp: hasEntries('uploads/staging'), status: 403 },
+  { name: 'the second name of a file is not durable yet', form: FILE, isSlow: ({ name, paths }) => name === 'fsync' && paths[0]?.endsWith('/responses/study') === true, isHeldUp: hasEntries('uploads/responses/study'), status: 403 },
+  { name: 'texts alone wait for a receipts file', form: WORDS, isSlow: ({ name, paths }) => name === 'fsync' && paths[0]?.endsWith('/receipts') === true, isHeldUp: async (basedir) => (await readdir(join(basedir, 'receipts'))).includes('study'), status: 403 },
+  { name: 'a receipt is not durable yet', form: FILE, isSlow: ({ name, paths }) => name === 'fsync' && paths[0]?.endsWith('.ndjson') === true && paths[0].includes('/receipts/'), isHeldUp: hasEntries('receipts/study'), status: 200 },
 ]
 
 // A withdrawal waits until what was let in before it is stored: several wait at the same time.
 describe('withdraw', { concurrency: 4 }, () => {
-  for (const { name, isSlow, isThere, status, erased } of slowRows) {
-    test(`where the disk is slow, what is being stored and ${name}`, async (t) => {
+  for (const { name, form, isSlow, isHeldUp, status } of slowRows) {
+    test(`nothing of a submission stays that the disk holds up while ${name}`, async (t) => {
       if (!needs(t, 'strace', 'strace')) return
-      const submit = async (server: Running) => submitForm(server, [['auth_token', await askRecorded(server, { participant_id: 'p-x' })], ['file', mood, 'a.json']])
+      const submit = async (server: Running) => submitForm(server, [['auth_token', await askRecorded(server, { participant_id: 'p-x' })], ...form])
       const normal = await startTraced(t)
       await submit(normal)
       const calls = await normal.calls()
-      const slow = calls.find((call) => call.name === 'fsync' && isSlow(call))
+      const slow = calls.find(isSlow)
       assert.ok(slow !== undefined)
-      const server = await startTraced(t, `fsync:delay_enter=5000000:when=${numberOf(calls, slow)}`)
+      const server = await startTraced(t, `${slow.name}:delay_enter=5000000:when=${numberOf(calls, slow)}`)
       const answered = submit(server)
-      await until('it is held up', async () => (await isThere(server.basedir)).length > 0)
-      assert.match((await runCommand(['withdraw', 'study', '--participant=p-x', '--yes', `--basedir=${server.basedir}`])).stdout, erased)
+      await until('it is held up', () => isHeldUp(server.basedir))
+      const { stdout } = await runCommand(['withdraw', 'study', '--participant=p-x', '--yes', `--basedir=${server.basedir}`])
+      assert.match(stdout, status === 200 ? /^Erased: 1 receipt, 1 file /m : /^Erased: 0 receipts, 0 files /m)
       assert.equal((await answered).status, status)
       assert.deepEqual([...(await listProject(server.basedir, 'study')), ...(await listStaged(server.basedir))], [])
+      assert.deepEqual(await findTexts(server.basedir, ['p-x']), [])
     })
   }
 

@@ -11,6 +11,11 @@ import type { ChainEnd } from './chain-end.ts'
 const callStat = diskCall((handle: FileHandle) => handle.stat(), (handle: FileHandle) => fstatSync(handle.fd))
 const callLstat = diskCall((path: string) => lstat(path), (path: string) => lstatSync(path))
 
+interface Waiting<Line> {
+  readonly line: Line
+  readonly isWanted: (() => Promise<boolean> | boolean) | undefined
+}
+
 /** A file of JSON lines: append-only, with one writer, each line carrying the SHA-256 of the line before it. */
 export class ChainFile<Line extends object> {
   readonly #directory: string
@@ -18,7 +23,7 @@ export class ChainFile<Line extends object> {
   readonly #directories: Directories
   readonly #owner: FileOwner | undefined
   readonly #appending = new SharedRun(() => this.#appendWaiting())
-  #waiting: Line[] = []
+  #waiting: Waiting<Line>[] = []
   #path: string | undefined
   #handle: FileHandle | undefined
   #bytes = 0
@@ -42,7 +47,16 @@ export class ChainFile<Line extends object> {
 
   /** Appends lines; they are durable when the promise is fulfilled. All that wait together share a write and a sync. */
   append(...lines: readonly Line[]): Promise<void> {
-    this.#waiting.push(...lines)
+    for (const line of lines) this.#waiting.push({ line, isWanted: undefined })
+    return this.#appending.run()
+  }
+
+  /**
+   * Appends a line as `append` does, unless it is not wanted any more: that is asked right before it is written, when all
+   * is over that may take long, but its own sync.
+   */
+  appendIf(isWanted: () => Promise<boolean> | boolean, line: Line): Promise<void> {
+    this.#waiting.push({ line, isWanted })
     return this.#appending.run()
   }
 
@@ -67,19 +81,22 @@ export class ChainFile<Line extends object> {
   }
 
   async #appendWaiting(): Promise<void> {
-    const lines = this.#waiting
+    const waiting = this.#waiting
     this.#waiting = []
-    if (lines.length === 0) return
+    if (waiting.length === 0) return
     try {
-      await this.#write(lines)
+      await this.#write(waiting)
     } catch (error) {
       await this.#abandon()
       throw error
     }
   }
 
-  async #write(lines: readonly Line[]): Promise<void> {
+  async #write(waiting: readonly Waiting<Line>[]): Promise<void> {
     const { handle, path } = await this.#open()
+    const lines: Line[] = []
+    for (const { line, isWanted } of waiting) if (isWanted === undefined || (await isWanted())) lines.push(line)
+    if (lines.length === 0) return
     const content = Buffer.from(lines.map((line) => this.#format(line)).join(''))
     await writeWhole(handle, [content])
     await syncFile(handle)

@@ -27,13 +27,13 @@ export async function findOwner(layout: Layout): Promise<FileOwner> {
   ])
 }
 
-/** Writes what was issued. Where that fails the tokens are taken back, which nobody has, and standard error says so. */
+/** Writes what was issued. Where it cannot be written whole the tokens are taken back, and standard error says so. */
 export async function handOver(grants: Grants, issued: readonly Grant[], { write, tell }: Pick<Output, 'write' | 'tell'>, text: string): Promise<void> {
   try {
     await write(Buffer.from(text))
   } catch (error) {
     await grants.revoke(issued)
-    tell(`${formatCount(issued.length, 'token')} that nobody can have read ${issued.length === 1 ? 'was' : 'were'} taken back.`)
+    tell(`The output was not written whole, so ${formatCount(issued.length, 'token')} ${issued.length === 1 ? 'was' : 'were'} taken back: use nothing of it.`)
     throw error
   }
 }

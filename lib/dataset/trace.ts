@@ -8,7 +8,7 @@ import type { Arrival } from './upload.ts'
 
 const AT_ONCE = 16
 
-/** Everything in a project that names one participant. */
+/** Every file in a project that names one participant; a form of text fields alone has none. */
 export interface Trace {
   /** Also those that are another participant's, and whose claims contradict each other: their conflicts say so. */
   readonly sessions: readonly SessionState[]

@@ -16,6 +16,8 @@ export class Connection {
   /** Who sends requests over it that no proxy has passed on, once that is known. */
   client: Client | undefined
   readonly openedAtMs = performance.now()
+  /** How many bytes had come over it when it was opened: of a TLS handshake, for one. */
+  bytesBefore = 0
   #wasUsed = false
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
@@ -40,11 +42,6 @@ export class Connection {
   /** Whether it has brought a request. */
   get wasUsed(): boolean {
     return this.#wasUsed
-  }
-
-  /** Whether it has brought nothing yet that is to be answered. */
-  get isSilent(): boolean {
-    return !this.#wasUsed && this.isIdle && !this.isClosing
   }
 
   /** Whether the bytes that came last are no HTTP, so that no more can be read. */

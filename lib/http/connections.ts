@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Connection } from './connection.ts'
 
@@ -23,11 +24,12 @@ export class Connections {
    * nothing gives way: whoever opens many is not to keep others out.
    * @returns whether it is to be served
    */
-  add(socket: Duplex, connection: Connection): boolean {
+  add(socket: Socket, connection: Connection): boolean {
     const silent = this.#admitted < this.#most ? undefined : this.#findSilent()
     silent?.destroy()
     const isAdmitted = silent !== undefined || this.#admitted < this.#most
     this.#all.set(socket, connection)
+    connection.bytesBefore = socket.bytesRead
     if (isAdmitted) this.#admitted++
     socket.on('close', () => {
       void connection.settled.then(() => {
@@ -43,12 +45,13 @@ export class Connections {
     return this.#all
   }
 
-  // The oldest that has had time to bring a request.
+  // The oldest of those that have had time to bring a byte. Who has sent half a head is slow, and keeps its place.
   #findSilent(): Duplex | undefined {
     const beforeMs = performance.now() - SILENT_MS
     for (const [socket, connection] of this.#all) {
       if (connection.openedAtMs > beforeMs) return undefined
-      if (connection.isSilent && !socket.destroyed) return socket
+      const isSilent = 'bytesRead' in socket && socket.bytesRead === connection.bytesBefore
+      if (isSilent && !connection.isClosing && !socket.destroyed) return socket
     }
     return undefined
   }

@@ -125,8 +125,9 @@ async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intak
 async function keep(parts: SubmitParts, exchange: Exchange, permission: Permission, form: { intake: Intake; readers: FormReaders }): Promise<Reply> {
   const { project, participant, tokenSha256 } = permission.require()
   const { files, fields } = await form.intake.finish(await form.readers.learn(project))
+  const grantedAtMs = Date.now()
   await permission.confirm() // a participant who has withdrawn is not to come back with an upload that took long
-  const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, grantedAtMs: Date.now(), fields, files })
+  const { receipt, isRepeated } = await parts.store.publish({ id: newSecret(), project, participant, tokenSha256, grantedAtMs, fields, files })
   form.intake.release()
   const bytes = receipt.files.reduce((sum, file) => sum + file.bytes, 0)
   if (isRepeated) parts.measures.repeated(project)

@@ -32,7 +32,7 @@ export interface Submission {
   readonly id: string
   readonly project: string
   readonly tokenSha256: string
-  /** When its token was found good, in milliseconds since the epoch. */
+  /** A moment no later than its token was found good, in milliseconds since the epoch. */
   readonly grantedAtMs: number
   readonly participant: string | undefined
   readonly fields: readonly { readonly name: string; readonly value: string }[]
@@ -99,16 +99,22 @@ export class Publisher {
   /** Writes the receipt of a submission whose files another receipt has already promised. */
   async noteRepeat(submission: Submission, first: Receipt): Promise<void> {
     const receipt = formatReceipt({ ...submission, files: [] }, this.#clock.next())
-    await this.#requireToken(submission)
-    await this.#receipts.append({ ...receipt, repeats: first.id })
+    await this.#append({ ...receipt, repeats: first.id }, submission)
   }
 
-  // Where it is still good at this moment, whoever takes it back finds the files under their second name, or the receipt.
-  async #requireToken({ tokenSha256, grantedAtMs }: Submission): Promise<void> {
-    const ageMs = Date.now() - grantedAtMs
-    if (ageMs >= 0 && ageMs < GRANTED_MS) return
-    if ((await findStats(this.#layout.recordOfToken(tokenSha256))) !== undefined) return
-    throw new HttpError('unauthorized_token', { detail: 'taken back while it was stored' })
+  // Whoever takes a token back then waits for files that have their second name, and finds the receipt, or nothing.
+  async #append(receipt: Receipt, { tokenSha256, grantedAtMs }: Submission): Promise<void> {
+    let refusal: unknown
+    const requireToken = async (): Promise<void> => {
+      const ageMs = Date.now() - grantedAtMs
+      if (ageMs >= 0 && ageMs < GRANTED_MS) return
+      if ((await findStats(this.#layout.recordOfToken(tokenSha256))) === undefined) throw new HttpError('unauthorized_token')
+    }
+    await this.#receipts.append(receipt, async () => {
+      await requireToken().catch((error: unknown) => (refusal = error))
+      return refusal === undefined
+    })
+    if (refusal !== undefined) throw refusal
   }
 
   async #ensureProject(project: string): Promise<void> {
@@ -128,10 +134,9 @@ export class Publisher {
     }))
     const intentPath = links.length > 1 ? await this.#writeIntent(receipt, links) : undefined
     try {
-      await this.#requireToken(submission)
       for (const { from, to } of links) await putInPlace(from, to)
       if (links.length > 0) await syncDirectory(directory)
-      await this.#receipts.append(receipt)
+      await this.#append(receipt, submission)
     } catch (error) {
       await Promise.allSettled([withdraw(directory, links, intentPath)]) // what failed first is what matters
       throw error

@@ -24,13 +24,13 @@ export class Receipts {
     this.#processName = processName
   }
 
-  /** Appends one receipt; it is durable when the promise is fulfilled. */
-  async append(receipt: Receipt): Promise<void> {
+  /** Appends one receipt; it is durable when the promise is fulfilled, unless it was not wanted any more: see `ChainFile`. */
+  async append(receipt: Receipt, isWanted: () => Promise<boolean> | boolean = () => true): Promise<void> {
     const file = this.#fileOf(receipt.project)
     this.#used.delete(file)
     this.#used.add(file)
     try {
-      await file.append(receipt)
+      await file.appendIf(isWanted, receipt)
     } finally {
       if (this.#used.size > MOST_OPEN) await Promise.allSettled([this.#closeIdle()]) // what becomes of other files is not this receipt's trouble
     }
