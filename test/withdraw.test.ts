@@ -56,15 +56,27 @@ const slowRows: { name: string; form: readonly Entry[]; isSlow: (call: Call) => 
   { name: 'a receipt is not durable yet', form: FILE, isSlow: ({ name, paths }) => name === 'fsync' && paths[0]?.endsWith('.ndjson') === true && paths[0].includes('/receipts/'), isHeldUp: hasEntries('receipts/study'), status: 200 },
 ]
 
+const calls = new Map<readonly Entry[], Promise<Call[]>>()
+
+/** The calls of a server that takes in a form while nothing holds it up; it is run once for each form. */
+function callsOf(t: TestContext, form: readonly Entry[], submit: (server: Running) => Promise<Answer>): Promise<Call[]> {
+  const known = calls.get(form)
+  if (known !== undefined) return known
+  const traced = startTraced(t).then(async (server) => {
+    await submit(server)
+    return server.calls()
+  })
+  calls.set(form, traced)
+  return traced
+}
+
 // A withdrawal waits until what was let in before it is stored: several wait at the same time.
 describe('withdraw', { concurrency: 4 }, () => {
   for (const { name, form, isSlow, isHeldUp, status } of slowRows) {
     test(`nothing of a submission stays that the disk holds up while ${name}`, async (t) => {
       if (!needs(t, 'strace', 'strace')) return
       const submit = async (server: Running) => submitForm(server, [['auth_token', await askRecorded(server, { participant_id: 'p-x' })], ...form])
-      const normal = await startTraced(t)
-      await submit(normal)
-      const calls = await normal.calls()
+      const calls = await callsOf(t, form, submit)
       const slow = calls.find(isSlow)
       assert.ok(slow !== undefined)
       const server = await startTraced(t, `${slow.name}:delay_enter=5000000:when=${numberOf(calls, slow)}`)
