@@ -15,6 +15,7 @@ export class Connection {
   readonly address: string
   /** Who sends requests over it that no proxy has passed on, once that is known. */
   client: Client | undefined
+  /** When it was opened, by `performance.now`. */
   readonly openedAtMs = performance.now()
   /** How many bytes had come over it when it was opened: of a TLS handshake, for one. */
   bytesBefore = 0
