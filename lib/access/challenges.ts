@@ -2,8 +2,9 @@ import { randomInt } from 'node:crypto'
 import type { RecipientList } from '../crypt/recipient-list.ts'
 import type { Directories } from '../directories.ts'
 import type { FileOwner } from '../durable.ts'
+import { isObject } from '../json.ts'
+import { sha256Of } from '../sha256.ts'
 import { Records } from './records.ts'
-import { sha256Of } from './secret.ts'
 
 const CHARACTERS = '23456789abcdefghjkmnpqrstuvwxyz' // none that looks like another
 const GROUPS = 3
@@ -60,8 +61,8 @@ function parseCode(text: string): string | undefined {
 }
 
 function parseChallenge(record: unknown): { readonly digest: string; readonly expiresAtMs: number } | undefined {
-  if (typeof record !== 'object' || record === null) return undefined
-  const { recipients_sha256: digest, expires_at: expiresAt } = record as Record<string, unknown>
+  if (!isObject(record)) return undefined
+  const { recipients_sha256: digest, expires_at: expiresAt } = record
   if (typeof digest !== 'string' || typeof expiresAt !== 'string' || Number.isNaN(Date.parse(expiresAt))) return undefined
   return { digest, expiresAtMs: Date.parse(expiresAt) }
 }

@@ -1,7 +1,9 @@
 import type { Directories } from '../directories.ts'
+import { isObject } from '../json.ts'
 import { isProject } from '../project.ts'
+import { sha256Of } from '../sha256.ts'
 import { Records } from './records.ts'
-import { newSecret, sha256Of } from './secret.ts'
+import { newSecret } from './secret.ts'
 
 const CLIENT_ID = /^[0-9a-f]{32}$/
 
@@ -38,8 +40,8 @@ export class Clients {
 }
 
 function parseClient(record: unknown): Client | undefined {
-  if (typeof record !== 'object' || record === null) return undefined
-  const { callback_url: callbackUrl, project } = record as Record<string, unknown>
+  if (!isObject(record)) return undefined
+  const { callback_url: callbackUrl, project } = record
   if (typeof callbackUrl !== 'string') return undefined
   if (project !== undefined && (typeof project !== 'string' || !isProject(project))) return undefined
   return { callbackUrl, project }

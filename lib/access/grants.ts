@@ -1,10 +1,12 @@
 import type { Directories } from '../directories.ts'
 import type { FileOwner } from '../durable.ts'
 import { HttpError } from '../errors.ts'
+import { isObject } from '../json.ts'
 import { isProject } from '../project.ts'
+import { sha256Of } from '../sha256.ts'
 import { Expiries } from './expiries.ts'
 import { Records } from './records.ts'
-import { newSecret, sha256Of } from './secret.ts'
+import { newSecret } from './secret.ts'
 
 const AUTH_TOKEN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}-[0-9a-f]{32}$/
 /** How long a process trusts a token that it has read, in milliseconds: a slice of an upload seldom comes alone. One that another process has revoked is good for no longer than that. */
@@ -122,8 +124,8 @@ export class Grants {
 }
 
 function parseGrant(record: unknown, tokenSha256: string): Grant | undefined {
-  if (typeof record !== 'object' || record === null) return undefined
-  const { project, participant, issued_at: issuedAt, expires_at: expiresAt } = record as Record<string, unknown>
+  if (!isObject(record)) return undefined
+  const { project, participant, issued_at: issuedAt, expires_at: expiresAt } = record
   if (typeof project !== 'string' || !isProject(project)) return undefined
   if (typeof issuedAt !== 'string' || typeof expiresAt !== 'string') return undefined
   if (participant !== undefined && typeof participant !== 'string') return undefined

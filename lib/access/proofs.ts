@@ -6,6 +6,7 @@ import { parseRecipientList, type RecipientList } from '../crypt/recipient-list.
 import type { Directories } from '../directories.ts'
 import { createWhole, moveOwn, putInPlace, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { parseObject } from '../json.ts'
 
 const PROOF = /^[0-9a-f]{64}\.json$/
 
@@ -51,9 +52,9 @@ export async function addProof(directory: string, { list, provenAtMs }: Proof, d
 }
 
 function parseProof(text: string): Proof | undefined {
-  const record = parseJson(text)
-  if (typeof record !== 'object' || record === null) return undefined
-  const { recipients, proven_at: provenAt } = record as Record<string, unknown>
+  const record = parseObject(text)
+  if (record === undefined) return undefined // not written by a server
+  const { recipients, proven_at: provenAt } = record
   const provenAtMs = typeof provenAt === 'string' ? Date.parse(provenAt) : Number.NaN
   if (!Array.isArray(recipients) || Number.isNaN(provenAtMs)) return undefined
   try {
@@ -61,14 +62,6 @@ function parseProof(text: string): Proof | undefined {
   } catch (error) {
     if (!(error instanceof AgeError)) throw error
     return undefined
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined // not written by a server
   }
 }
 

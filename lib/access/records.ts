@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { entriesOf, type Directories } from '../directories.ts'
 import { createWhole, remove, syncDirectory, type FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { parseJson } from '../json.ts'
 
 const RECORD = /^[0-9a-f]{64}\.json$/
 
@@ -81,10 +82,9 @@ export class Records {
 
 async function readRecord(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, 'utf8'))
+    return parseJson(await readFile(path, 'utf8')) // cut off by a crash before its secret was told to anyone: as good as not there
   } catch (error) {
-    // Cut off by a crash before its secret was told to anyone: as good as not there.
-    if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

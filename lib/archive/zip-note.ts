@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256Of } from '../sha256.ts'
 import { ArchiveError } from './archive-error.ts'
 import type { ByteSource } from './source.ts'
 import { readDirectory } from './zip-directory.ts'
@@ -20,7 +20,7 @@ export async function noteZip(end: Buffer): Promise<ZipNote | undefined> {
   try {
     const found = await readEnd(new BufferSource(end, 0))
     const headers = await readDirectory(new BufferSource(end, found.totalBytes - end.length), found)
-    return { bytes: found.totalBytes, entries: headers.map(({ name }) => createHash('sha256').update(name).digest('hex')) }
+    return { bytes: found.totalBytes, entries: headers.map(({ name }) => sha256Of(name)) }
   } catch (error) {
     if (error instanceof ArchiveError) return undefined // most files are no zips
     throw error

@@ -1,3 +1,5 @@
+import { isObject } from '../json.ts'
+
 /** What an entry says beside its event: never a token, never an answer, never a participant's words or name. */
 export type EntryFields = Readonly<Record<string, string | number | readonly string[] | Readonly<Record<string, number>> | undefined>>
 
@@ -16,8 +18,8 @@ export function makeEntry(event: string, fields: EntryFields, now: Date = new Da
 
 /** Says whether a line that was read is an entry. */
 export function isEntry(value: unknown): value is Entry {
-  if (typeof value !== 'object' || value === null) return false
-  const { at, event } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { at, event } = value
   return typeof at === 'string' && !Number.isNaN(Date.parse(at)) && typeof event === 'string' && /^[a-z][a-z0-9_]*$/.test(event)
 }
 

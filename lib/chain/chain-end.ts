@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { sha256Of } from '../sha256.ts'
 
 const MOST_BYTES = 64 * 1024 // of a last line
 const NEWLINE = 10
@@ -25,7 +25,7 @@ export async function findChainEnd(path: string): Promise<ChainEnd | undefined> 
     if (bytesRead !== found.size - from || tail.at(-1) !== NEWLINE) return undefined
     const start = tail.lastIndexOf(NEWLINE, -2) + 1
     if (start === 0 && from > 0) return undefined
-    return { bytes: found.size, previous: createHash('sha256').update(tail.subarray(start, -1)).digest('hex') }
+    return { bytes: found.size, previous: sha256Of(tail.subarray(start, -1)) }
   } finally {
     await handle.close()
   }

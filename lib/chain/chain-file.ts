@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { fstatSync, lstatSync } from 'node:fs'
 import { lstat, type FileHandle } from 'node:fs/promises'
 import type { Directories } from '../directories.ts'
 import { diskCall } from '../disk-call.ts'
 import { createFile, remove, reopenForAppending, syncDirectory, syncFile, writeWhole, type FileOwner } from '../durable.ts'
+import { sha256Of } from '../sha256.ts'
 import { SharedRun } from '../shared-run.ts'
 import { systemCode } from '../errors.ts'
 import type { ChainEnd } from './chain-end.ts'
@@ -107,7 +107,7 @@ export class ChainFile<Line extends object> {
 
   #format(line: Line): string {
     const text = JSON.stringify(Object.assign({}, line, { previous: this.#previous })) // V8 takes three times as long for a spread with more behind it
-    this.#previous = createHash('sha256').update(text).digest('hex')
+    this.#previous = sha256Of(text)
     return `${text}\n`
   }
 

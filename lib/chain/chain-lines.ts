@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { isObject, parseJson } from '../json.ts'
+import { sha256Of } from '../sha256.ts'
 
 const NEWLINE = 10
 const READ_BYTES = 1024 * 1024
@@ -38,7 +39,7 @@ export async function* readChain(path: string, extent: Extent = {}): AsyncGenera
   for await (const { bytes, isTorn } of readLines(path, extent)) {
     number++
     const value = isTorn ? undefined : parseJson(bytes.toString())
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    const sha256 = sha256Of(bytes)
     const previous = previousOf(value)
     const stood = extent.stoodAt?.(offset, value)
     const isCut = stood !== undefined && value === undefined // as it was overwritten
@@ -64,15 +65,6 @@ async function* readLines(path: string, { from = 0, to = Infinity }: Extent): As
   if (carried.length > 0) yield { bytes: Buffer.concat(carried), isTorn: true }
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
-}
-
 function previousOf(value: unknown): unknown {
-  return typeof value === 'object' && value !== null && 'previous' in value ? value.previous : undefined
+  return isObject(value) ? value['previous'] : undefined
 }

@@ -11,6 +11,7 @@ import { Vault } from '../dataset/vault.ts'
 import { isWithdrawal } from '../dataset/withdrawals.ts'
 import { createWhole, remove } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
@@ -151,12 +152,7 @@ async function makeRoot(root: string): Promise<void> {
 
 // Written by this same command and synced whole before anything else: what parses is complete.
 function parseState(text: string): (Selected & { snapshot: Snapshot }) | undefined {
-  try {
-    return JSON.parse(text) as Selected & { snapshot: Snapshot }
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  return parseJson(text) as (Selected & { snapshot: Snapshot }) | undefined
 }
 
 async function isWithin(path: string, directory: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
@@ -12,6 +12,7 @@ import type { FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import { SETTINGS } from '../settings/settings.ts'
+import { sha256Of } from '../sha256.ts'
 import { Layout } from '../store/layout.ts'
 import { describeCall, type Call } from './call.ts'
 import type { Command } from './commands.ts'
@@ -51,7 +52,7 @@ export async function runRecorded(name: string, { run }: Command, args: readonly
 type Recorder = (event: string, fields: EntryFields) => Promise<void>
 
 async function openRecord(layout: Layout, { project }: Call, { environment, tell, userId }: Output): Promise<Recorder> {
-  const machine = createHash('sha256').update(`${hostname()}\n${readLine('/etc/machine-id')}`).digest('hex').slice(0, 8)
+  const machine = sha256Of(`${hostname()}\n${readLine('/etc/machine-id')}`).slice(0, 8)
   const self = randomBytes(4).toString('hex')
   const owner = userId === 0 ? await findOwner(layout) : undefined
   const file = new MonthFile({ directory: layout.audit, directories: new Directories(), keeper: `u${userId ?? ''}-${machine}`, self, owner })

@@ -1,8 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { ConfigError, readOne } from '../config.ts'
 import { systemCode } from '../errors.ts'
+import { isObject, parseObject, type JsonObject } from '../json.ts'
 import { SETTINGS } from '../settings/settings.ts'
+import { sha256Of } from '../sha256.ts'
 import type { Output } from './output.ts'
 
 const FILE_BYTES = 100_000
@@ -68,7 +70,7 @@ async function submit(
   fields: Record<string, string>,
   file: Buffer | undefined,
   print: (line: string) => void,
-): Promise<Record<string, unknown>> {
+): Promise<JsonObject> {
   const form = new FormData()
   if (file !== undefined) form.append('file', new Blob([file]), 'try.bin') // the file first, as reproschema-ui sends it
   for (const [name, value] of Object.entries(fields)) form.append(name, value)
@@ -79,34 +81,23 @@ async function exchange(
   what: string,
   url: string,
   options: RequestInit,
-  show: (answer: Record<string, unknown>) => void,
-): Promise<Record<string, unknown>> {
+  show: (answer: JsonObject) => void,
+): Promise<JsonObject> {
   const response = await fetch(url, options)
   const text = await response.text()
-  const answer: unknown = parseJson(text)
-  if (typeof answer !== 'object' || answer === null) throw new Refused(`${what}: ${response.status} and no JSON object`)
-  if (!response.ok) throw new Refused(`${what}: ${response.status} ${text}${'code' in answer && answer.code === 'key_not_proven' ? UNPROVEN : ''}`)
-  const object = answer as Record<string, unknown>
-  show(object)
-  return object
+  const answer = parseObject(text)
+  if (answer === undefined) throw new Refused(`${what}: ${response.status} and no JSON object`)
+  if (!response.ok) throw new Refused(`${what}: ${response.status} ${text}${answer['code'] === 'key_not_proven' ? UNPROVEN : ''}`)
+  show(answer)
+  return answer
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-function hold(answer: Record<string, unknown>, name: string, sent: string | Buffer, print: (line: string) => void): boolean {
-  const sha256 = createHash('sha256').update(sent).digest('hex')
+function hold(answer: JsonObject, name: string, sent: string | Buffer, print: (line: string) => void): boolean {
+  const sha256 = sha256Of(sent)
   const files: unknown[] = Array.isArray(answer['files']) ? answer['files'] : []
-  const found = files.find((file): file is { name: string; sha256: string } => {
-    return typeof file === 'object' && file !== null && 'name' in file && file.name === name && 'sha256' in file
-  })
-  const hasHeld = answer['status'] === 'accepted' && found?.sha256 === sha256
-  print(`${name}: ${hasHeld ? 'SHA-256 matches' : `SHA-256 should be ${sha256}, the answer says ${found?.sha256 ?? 'nothing of it'}`}`)
+  const found = files.filter(isObject).find((file) => file['name'] === name)?.['sha256']
+  const hasHeld = answer['status'] === 'accepted' && found === sha256
+  print(`${name}: ${hasHeld ? 'SHA-256 matches' : `SHA-256 should be ${sha256}, the answer says ${String(found ?? 'nothing of it')}`}`)
   return hasHeld
 }
 

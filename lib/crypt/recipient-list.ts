@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256Of } from '../sha256.ts'
 import { AgeError } from './age-error.ts'
 import { parseRecipients, type Recipient } from './keys.ts'
 
@@ -20,5 +20,5 @@ export function parseRecipientList(text: string): RecipientList {
   if (byText.size > MOST_RECIPIENTS) throw new AgeError(`${byText.size} recipients stand there, and ${MOST_RECIPIENTS} are the most`)
   const sorted = [...byText].toSorted(([a], [b]) => (a < b ? -1 : 1))
   const lines = sorted.map(([each]) => `${each}\n`)
-  return { recipients: sorted.map(([, recipient]) => recipient), digest: createHash('sha256').update(lines.join('')).digest('hex') }
+  return { recipients: sorted.map(([, recipient]) => recipient), digest: sha256Of(lines.join('')) }
 }

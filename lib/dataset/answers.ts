@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { isObject, parseJson, type JsonObject } from '../json.ts'
 import { splitElements, splitMembers } from './json-pieces.ts'
 
 const MAX_ADDRESS_CHARACTERS = 4096 // of a session or an activity: each is kept in memory, whatever the size of its file
@@ -65,18 +66,19 @@ export function lastSegment(address: string): string {
 
 interface Element {
   readonly text: string
-  readonly value: Readonly<Record<string, unknown>>
+  readonly value: JsonObject
 }
 
 function parseElements(content: Buffer): Element[] {
   if (!isUtf8(content)) throw new AnswersError('Its text is not UTF-8.')
   const text = content.toString().replace(/^\ufeff/, '')
   const list = parseJson(text)
+  if (list === undefined) throw new AnswersError('It is not JSON.')
   if (!Array.isArray(list)) throw new AnswersError('It is not a JSON list.')
   const spelling = new Spelling(text)
   return list.map((value: unknown, index) => {
-    if (typeof value !== 'object' || value === null) throw new AnswersError('It holds something that is not a JSON object.')
-    return new ListElement(spelling, index, value as Record<string, unknown>)
+    if (!isObject(value)) throw new AnswersError('It holds something that is not a JSON object.')
+    return new ListElement(spelling, index, value)
   })
 }
 
@@ -99,9 +101,9 @@ class Spelling {
 class ListElement implements Element {
   readonly spelling: Spelling
   readonly index: number
-  readonly value: Readonly<Record<string, unknown>>
+  readonly value: JsonObject
 
-  constructor(spelling: Spelling, index: number, value: Readonly<Record<string, unknown>>) {
+  constructor(spelling: Spelling, index: number, value: JsonObject) {
     this.spelling = spelling
     this.index = index
     this.value = value
@@ -109,15 +111,6 @@ class ListElement implements Element {
 
   get text(): string {
     return this.spelling.of(this.index)
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new AnswersError('It is not JSON.')
-    throw error
   }
 }
 
@@ -150,8 +143,7 @@ class GivenAnswer implements Answer {
 
   get session(): string | undefined {
     const attributed = this.response?.value['wasAttributedTo']
-    const isObject = typeof attributed === 'object' && attributed !== null && '@id' in attributed
-    return isObject ? textOf(attributed['@id']) || undefined : undefined
+    return isObject(attributed) ? textOf(attributed['@id']) || undefined : undefined
   }
 
   get activity(): string {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
@@ -8,6 +7,7 @@ import { AgeError, NoIdentityError } from '../crypt/age-error.ts'
 import type { Identity } from '../crypt/keys.ts'
 import { measureContent, MOST_BEGIN_BYTES, SealedContent, USUAL_BEGIN_BYTES } from '../crypt/sealed-content.ts'
 import { systemCode } from '../errors.ts'
+import { sha256Of } from '../sha256.ts'
 
 const MOST_KEPT = 16 * 1024 // files: each is opened for the order of all, and once more for its session; to find its key takes longer than to read it
 
@@ -37,7 +37,7 @@ export class Keyring {
   /** What tells these identities from others, and gives none of them away; undefined where there is none. */
   get digest(): string | undefined {
     const recipients = new Set(this.#identities.map(({ recipient }) => recipient.text))
-    return recipients.size === 0 ? undefined : createHash('sha256').update([...recipients].toSorted().join('\n')).digest('hex')
+    return recipients.size === 0 ? undefined : sha256Of([...recipients].toSorted().join('\n'))
   }
 
   /** Opens an encrypted file, and sees that it is not cut. Throws a `LockedError`, an `ArchiveError` where it is damaged, and what the file system says. */

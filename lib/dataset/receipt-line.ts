@@ -1,4 +1,5 @@
 import { readChain, type ChainLine, type Extent } from '../chain/chain-lines.ts'
+import { isObject } from '../json.ts'
 import { isProject } from '../project.ts'
 import type { Receipt, ReceiptFile, ReceiptPlain } from '../store/receipt.ts'
 import { parseTombstone } from '../store/withdrawal.ts'
@@ -26,21 +27,20 @@ export async function* readReceiptLines(path: string, extent: Extent = {}): Asyn
 
 /** Gives the names and the values of the text fields that a receipt has in it. */
 export function fieldTextsOf({ value }: ReceiptLine): string[] {
-  const fields = typeof value === 'object' && value !== null && 'fields' in value ? value.fields : undefined
+  const fields = isObject(value) ? value['fields'] : undefined
   if (!Array.isArray(fields)) return []
-  return fields.flatMap((field: unknown) => (typeof field === 'object' && field !== null ? Object.values(field) : [])).filter((text) => typeof text === 'string')
+  return fields.flatMap((field: unknown) => (isObject(field) ? Object.values(field) : [])).filter((text) => typeof text === 'string')
 }
 
 function parseReceipt(value: unknown): Receipt | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const given = value as Record<string, unknown>
-  const { id, received_at, project, token_sha256, participant, repeats } = given
+  if (!isObject(value)) return undefined
+  const { id, received_at, project, token_sha256, participant, repeats } = value
   if (typeof id !== 'string' || typeof received_at !== 'string' || Number.isNaN(Date.parse(received_at))) return undefined
   if (typeof project !== 'string' || !isProject(project) || typeof token_sha256 !== 'string') return undefined
   if (participant !== undefined && typeof participant !== 'string') return undefined
   if (repeats !== undefined && typeof repeats !== 'string') return undefined
-  if (!Array.isArray(given['files']) || !given['files'].every(isReceiptFile)) return undefined
-  const files: readonly ReceiptFile[] = given['files']
+  if (!Array.isArray(value['files']) || !value['files'].every(isReceiptFile)) return undefined
+  const files: readonly ReceiptFile[] = value['files']
   return {
     id,
     received_at,
@@ -54,8 +54,8 @@ function parseReceipt(value: unknown): Receipt | undefined {
 }
 
 function isReceiptFile(value: unknown): value is ReceiptFile {
-  if (typeof value !== 'object' || value === null) return false
-  const { field, name, stored_as: storedAs, bytes, sha256, plain } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { field, name, stored_as: storedAs, bytes, sha256, plain } = value
   if (plain !== undefined && !isPlain(plain)) return false
   if (typeof field !== 'string' || typeof name !== 'string' || typeof storedAs !== 'string') return false
   if (!Number.isSafeInteger(bytes) || typeof sha256 !== 'string' || !SHA256.test(sha256)) return false
@@ -63,12 +63,12 @@ function isReceiptFile(value: unknown): value is ReceiptFile {
 }
 
 function isPlain(value: unknown): value is ReceiptPlain {
-  if (typeof value !== 'object' || value === null) return false
-  const { bytes, zip } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { bytes, zip } = value
   if (!isCount(bytes)) return false
   if (zip === undefined) return true
-  if (typeof zip !== 'object' || zip === null) return false
-  const { bytes: zipBytes, entries } = zip as Record<string, unknown>
+  if (!isObject(zip)) return false
+  const { bytes: zipBytes, entries } = zip
   return isCount(zipBytes) && Array.isArray(entries) && entries.every((entry) => typeof entry === 'string' && SHA256.test(entry))
 }
 

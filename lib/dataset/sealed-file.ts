@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256Of } from '../sha256.ts'
 import type { ReceiptFile } from '../store/receipt.ts'
 
 const EXTENSION = '.age'
@@ -56,7 +56,7 @@ function countActivities(entries: readonly string[], name: string): number {
   const stem = name.replace(/(?:-activity\d+)?\.zip(?:\.\d+)?$/i, '')
   let activities = 0
   for (let number = 0; number < Math.min(known.size, MOST_ACTIVITIES); number++) {
-    if (known.has(createHash('sha256').update(`${stem}/activity_${number}.jsonld`).digest('hex'))) activities++
+    if (known.has(sha256Of(`${stem}/activity_${number}.jsonld`))) activities++
   }
   return activities
 }

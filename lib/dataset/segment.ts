@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { sha256Of } from '../sha256.ts'
 import { toStoredName } from '../store/stored-name.ts'
 
 const MAX_BYTES = 120 // of UTF-8; eCryptfs has room for 143, and archives add a uuid
@@ -61,5 +61,5 @@ function isPlain(name: string): boolean {
 // UTF-8 has no lone surrogates: it would make all of them one.
 function digestOf(name: string): string {
   const bytes = /\p{Cs}/u.test(name) ? Buffer.from(name, 'utf16le') : Buffer.from(name)
-  return createHash('sha256').update(bytes).digest('hex').slice(0, DIGITS)
+  return sha256Of(bytes).slice(0, DIGITS)
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { sha256Of } from '../sha256.ts'
 import type { Layout } from '../store/layout.ts'
-import { parseWithdrawal, sha256Of, WITHDRAWAL, type Withdrawal, type WithdrawnReceipt } from '../store/withdrawal.ts'
+import { parseWithdrawal, WITHDRAWAL, type Withdrawal, type WithdrawnReceipt } from '../store/withdrawal.ts'
 import { listDirectory } from './projects.ts'
 
 /** Says whether a receipts file is that of a withdrawal. */

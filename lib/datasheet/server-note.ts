@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { entriesOf, type Directories } from '../directories.ts'
 import { createWhole, remove, syncDirectory } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { isObject, parseObject } from '../json.ts'
 import type { AlertTarget } from '../settings/observation.ts'
 import type { Layout } from '../store/layout.ts'
 import { describeSelf, isRunning, toOwner, type Owner } from '../store/owner.ts'
@@ -113,23 +114,12 @@ function parseNote(text: string): ServerNote | undefined {
   return owner === undefined || !isSettings(settings) ? undefined : { began_at: beganAt, version, owner, settings }
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined // cut off by a crash
-    throw error
-  }
-}
-
 function isSettings(value: unknown): value is NotedSettings {
-  if (typeof value !== 'object' || value === null) return false
-  const given = value as Record<string, unknown>
-  const { basedir, cors_origins: corsOrigins, alerts, log_bytes: logBytes } = given
+  if (!isObject(value)) return false
+  const { basedir, cors_origins: corsOrigins, alerts, log_bytes: logBytes } = value
   if (typeof basedir !== 'string' || typeof logBytes !== 'number') return false
-  if (![given['listening'], given['trusted_proxies'], given['recipients']].every(isTexts)) return false
-  if (![given['tls'], given['token_in_log'], given['log_printed'], given['development']].every((each) => typeof each === 'boolean')) return false
+  if (![value['listening'], value['trusted_proxies'], value['recipients']].every(isTexts)) return false
+  if (![value['tls'], value['token_in_log'], value['log_printed'], value['development']].every((each) => typeof each === 'boolean')) return false
   return (corsOrigins === '*' || isTexts(corsOrigins)) && (alerts === null || typeof alerts === 'string')
 }
 

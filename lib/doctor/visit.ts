@@ -2,6 +2,7 @@ import { Agent, request as requestPlain, type ClientRequest, type IncomingHttpHe
 import { Agent as SecureAgent, request as requestSecure } from 'node:https'
 import { once } from 'node:events'
 import { TLSSocket } from 'node:tls'
+import { parseObject, type JsonObject } from '../json.ts'
 
 const SILENCE_MS = 120_000
 
@@ -10,7 +11,7 @@ export interface Visited {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  readonly json: Readonly<Record<string, unknown>>
+  readonly json: JsonObject
   /** When the certificate of the server ends; undefined without TLS. */
   readonly certificateEnds: Date | undefined
 }
@@ -33,7 +34,7 @@ export async function visit(
     const { socket } = response
     const certificateEnds = socket instanceof TLSSocket ? new Date(socket.getPeerCertificate().valid_to) : undefined
     const text = await readAll(response)
-    return { status: response.statusCode ?? 0, headers: response.headers, text, json: parseObject(text), certificateEnds }
+    return { status: response.statusCode ?? 0, headers: response.headers, text, json: parseObject(text) ?? {}, certificateEnds }
   } finally {
     request.destroy()
     agent.destroy()
@@ -60,13 +61,4 @@ async function readAll(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   for await (const chunk of response) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks).toString('utf8')
-}
-
-function parseObject(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-  } catch {
-    return {}
-  }
 }

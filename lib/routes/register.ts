@@ -1,11 +1,11 @@
 import { findParameter, ISSUED_PARAMETERS, parseCallbackUrl } from '../access/callback.ts'
 import type { Clients } from '../access/clients.ts'
-import { sha256Of } from '../access/secret.ts'
 import type { Audit } from '../audit/audit.ts'
 import { HttpError } from '../errors.ts'
 import type { Handler } from '../http/router.ts'
 import type { Query } from '../http/target.ts'
 import type { Log } from '../log.ts'
+import { sha256Of } from '../sha256.ts'
 import type { Admin } from './admin.ts'
 import { readProject } from './parameters.ts'
 

@@ -1,3 +1,4 @@
+import { parseObject } from '../json.ts'
 import type { Receipt } from './receipt.ts'
 
 /** How the names of intents end. */
@@ -17,16 +18,7 @@ export function formatIntent(intent: Intent): string {
 
 /** Reads an intent, or gives undefined where it was cut off before it was durable: nothing had been linked by then. */
 export function parseIntent(text: string): Intent | undefined {
-  const intent = parseJson(text)
-  const isIntent = typeof intent === 'object' && intent !== null && 'receipt' in intent && 'staged' in intent
-  return isIntent ? (intent as Intent) : undefined // written by `formatIntent`: it ends in its only last brace
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  const intent = parseObject(text)
+  const isIntent = intent !== undefined && 'receipt' in intent && 'staged' in intent
+  return isIntent ? (intent as unknown as Intent) : undefined // written by `formatIntent`: it ends in its only last brace
 }

@@ -1,6 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { getPriority, hostname } from 'node:os'
 import { systemCode } from '../errors.ts'
+import { isObject, parseJson } from '../json.ts'
 
 /** Which process something on disk belongs to, in words that another process can check. */
 export interface Owner {
@@ -38,8 +39,8 @@ export function parseOwner(text: string): Owner | undefined {
 
 /** Takes a value that was read for the description of an owner, or gives undefined where it is none. */
 export function toOwner(value: unknown): Owner | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const { host, machine, boot, namespace, pid, began } = value as Partial<Record<keyof Owner, unknown>>
+  if (!isObject(value)) return undefined
+  const { host, machine, boot, namespace, pid, began } = value
   if (typeof host !== 'string' || typeof machine !== 'string' || typeof boot !== 'string' || typeof namespace !== 'string') return undefined
   if (typeof pid !== 'number' || typeof began !== 'string') return undefined
   return { host, machine, boot, namespace, pid, began }
@@ -77,13 +78,5 @@ function orEmpty(read: () => string): string {
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return '' // not Linux, or no such process
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined // cut off when its writer was killed
   }
 }

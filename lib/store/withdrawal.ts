@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { isObject, parseObject } from '../json.ts'
+import { sha256Of } from '../sha256.ts'
 
 const SHA256 = /^[0-9a-f]{64}$/
 const TOMBSTONE_KEYS = 'withdrawn,previous'
@@ -40,11 +41,6 @@ export interface Withdrawal {
   readonly files: readonly WithdrawnFile[]
 }
 
-/** The SHA-256 of a text, as 64 hex digits. */
-export function sha256Of(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
-}
-
 /**
  * Gives the digest of a file that was erased. The SHA-256 of a short answer alone could be guessed: it is taken together
  * with what nobody can guess, and whoever has the receipt can tell that the file is meant.
@@ -82,31 +78,21 @@ export function formatTombstone({ sha256, previous, bytes }: Pick<WithdrawnRecei
 
 /** Gives the SHA-256 of the line that stood where a tombstone stands; undefined where the value of the line is none. */
 export function parseTombstone(value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null || Object.keys(value).join() !== TOMBSTONE_KEYS) return undefined
-  return 'withdrawn' in value && isSha256(value.withdrawn) ? value.withdrawn : undefined
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  if (!isObject(value) || Object.keys(value).join() !== TOMBSTONE_KEYS) return undefined
+  return isSha256(value['withdrawn']) ? value['withdrawn'] : undefined
 }
 
 function isReceipt(value: unknown): value is WithdrawnReceipt {
-  if (typeof value !== 'object' || value === null) return false
-  const { file, offset, bytes, sha256, id_sha256: idSha256, previous } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { file, offset, bytes, sha256, id_sha256: idSha256, previous } = value
   if (typeof file !== 'string' || !/^[^/\0]+\.ndjson$/.test(file)) return false // it becomes a path
   if (!Number.isSafeInteger(offset) || Number(offset) < 0 || !Number.isSafeInteger(bytes) || Number(bytes) <= 0) return false
   return isSha256(sha256) && isSha256(idSha256) && (previous === null || isSha256(previous))
 }
 
 function isFile(value: unknown): value is WithdrawnFile {
-  if (typeof value !== 'object' || value === null) return false
-  const { name_sha256: nameSha256, sha256 } = value as Record<string, unknown>
+  if (!isObject(value)) return false
+  const { name_sha256: nameSha256, sha256 } = value
   return isSha256(nameSha256) && isSha256(sha256)
 }
 
