@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFile, chmod, chown, cp, link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,12 +12,13 @@ import { runCommand } from './commanded.ts'
 import { ADMIN_TOKEN, askToken, listFiles, needs, PROGRAM, readAudit, request, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile } from './harness.ts'
 import { startFleet } from './fleet.ts'
 import { asOtherUser } from './other-user.ts'
+import { sha256Of } from './sha256.ts'
 import { ONLY_TRACED, parseTrace } from './trace.ts'
 
 const file = wholeFile()
 const PARTICIPANT = 'Zoe-Quastenflosser'
 const CODE = 'K7QX-M2PW-9R4T' // as `keys prove` takes one
-const digits = (token: string) => createHash('sha256').update(token).digest('hex').slice(0, 8)
+const digits = (token: string) => sha256Of(token).slice(0, 8)
 const eventsIn = async (basedir: string) => (await readAudit(basedir)).map(({ event }) => event)
 const run = (basedir: string, ...args: string[]) => runProgram([...args, '--basedir', basedir])
 const runIn = (basedir: string, ...args: string[]) => runCommand([...args, '--basedir', basedir])
@@ -331,7 +331,7 @@ const damages: { name: string; edit: (text: string) => string; code: number; say
   { name: 'an entry that was removed shows', edit: (text) => text.split('\n').toSpliced(1, 1).join('\n'), code: 1, says: /^BROKEN CHAIN: audit\/.*: line 2 /m },
   { name: 'a first entry that was removed shows', edit: (text) => text.split('\n').slice(1).join('\n'), code: 1, says: /^BROKEN CHAIN: audit\/.*: line 1 /m },
   { name: 'an entry that was put in shows', edit: (text) => text.split('\n').flatMap((line, index) => (index === 1 ? [line, line] : [line])).join('\n'), code: 1, says: /^BROKEN CHAIN: audit\/.*: line 3 /m },
-  { name: 'a line that is no entry is named', edit: (text) => `${text}{"previous":"${createHash('sha256').update(text.split('\n').at(-2) ?? '').digest('hex')}"}\n`, code: 1, says: /^UNREADABLE: audit\/.*: line 4 is no entry/m },
+  { name: 'a line that is no entry is named', edit: (text) => `${text}{"previous":"${sha256Of(text.split('\n').at(-2) ?? '')}"}\n`, code: 1, says: /^UNREADABLE: audit\/.*: line 4 is no entry/m },
   { name: 'a torn last line is no error', edit: (text) => `${text}{"at":"2024`, code: 0, says: /^torn: audit\/.*: line 4 ends without a newline/m },
 ]
 test('`verify` holds the record of access against itself:', async (t) => {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, spawnSync } from 'node:child_process'
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { request as httpsRequest } from 'node:https'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { startActivated, type Activated } from './activated.ts'
 import { ADMIN_TOKEN, after, askToken, filesOf, listFiles, listUploads, needs, request, ROOT, startServer, temporaryDirectory, until, type Answer } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { fileStart, formBody, submission, submitHead, Wire } from './wire.ts'
 
 const DEPLOY = join(ROOT, 'deploy')
@@ -134,7 +135,7 @@ async function checkEverything(t: TestContext, scene: Scene, host: string, base:
     await t.test(`60 MB arrive, with ${version}`, async () => {
       const answer = await ask(version, `${url}/submit`, '--form', `file=@${large};filename=${version}.wav`, '--form', `auth_token=${authToken}`)
       assert.equal(answer.status, 200, answer.text)
-      assert.equal(filesOf(answer)[0]?.sha256, createHash('sha256').update(content).digest('hex'))
+      assert.equal(filesOf(answer)[0]?.sha256, sha256Of(content))
     })
     await t.test(`a page can read the refusal of a large upload, with ${version}`, async () => {
       const headers = ['--header', 'Origin: https://ui.example.org', '--header', 'Authorization: Bearer study-guessed']

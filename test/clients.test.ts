@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFile, type ExecFileException } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { request as openRequest } from 'node:http'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { ADMIN_TOKEN, askToken, listUploads, needs, readReceipts, request, startServer, temporaryDirectory, until } from './harness.ts'
 import type { Answer, Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { assertAccepted, assertRefused, nothingIsLeft, post, readStored } from './submission.ts'
 
 const UNKNOWN_TOKEN = `study-${'0'.repeat(32)}`
-const sha256Of = (content: Buffer) => createHash('sha256').update(content).digest('hex')
 
 /** Runs a program without a shell, and gives its standard output; fails with what it printed. */
 function run(command: string, args: readonly string[]): Promise<string> {

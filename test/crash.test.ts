@@ -3,7 +3,7 @@ import { cp, readdir, readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
-import { checkKept, checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
+import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
 import {
   askToken,
   needs,
@@ -16,6 +16,7 @@ import {
   type Answer,
   type Entry,
 } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { askRecorded, numberOf, startTraced, type Call } from './trace.ts'
 
 const THREE: readonly Entry[] = [
@@ -38,7 +39,7 @@ test('what was acknowledged under load is whole after kill -9 and a restart', as
     const ongoing = Array.from({ length: 12 }, async (_, worker) => {
       for (let count = 0; ; count++) {
         const entries = makeEntries(`${round}.${worker}.${count}`, random)
-        for (const [, content] of entries) sent.add(sha256(content))
+        for (const [, content] of entries) sent.add(sha256Of(content))
         const answer = await submitForm(server, [...entries, ['auth_token', authToken]])
         assert.equal(answer.status, 200)
         kept.push(answer)
@@ -92,7 +93,7 @@ test('a submission of one file that is killed between link and receipt is whole,
   const calls = await traceSubmission(t, one)
   await killAt(t, basedir, calls, (call) => isSync(call) && path(call).endsWith('responses/study'), one)
   await startServer(t, { basedir })
-  await checkNoneIsPartial(basedir, new Set([sha256('one')]))
+  await checkNoneIsPartial(basedir, new Set([sha256Of('one')]))
   assert.deepEqual([await listStaged(basedir), await checkReceipts(basedir, 'study')], [[], []])
 })
 
@@ -199,7 +200,7 @@ async function killAt(t: TestContext, basedir: string, calls: readonly Call[], f
 async function checkWholeOrNot(basedir: string, isWhole: boolean): Promise<void> {
   const names = (await listProject(basedir, 'study')).map((name) => name.replace(/^.*Z-/, ''))
   assert.deepEqual(names, isWhole ? ['a.wav', 'b.wav', 'messages.json'] : [])
-  await checkNoneIsPartial(basedir, new Set([sha256('one'), sha256('two'), sha256('{"a":1}')]))
+  await checkNoneIsPartial(basedir, new Set([sha256Of('one'), sha256Of('two'), sha256Of('{"a":1}')]))
   assert.equal((await checkReceipts(basedir, 'study')).length, isWhole ? 1 : 0)
   assert.deepEqual(await listStaged(basedir), [])
   assert.equal((await readdir(join(basedir, 'uploads', 'staging'))).length, 1)
@@ -210,7 +211,7 @@ async function checkNoneIsPartial(basedir: string, sent: ReadonlySet<string>): P
   const found = new Map<string, number>()
   for (const name of await listProject(basedir, 'study')) {
     const content = await readFile(join(basedir, 'uploads', 'responses', 'study', name))
-    assert.ok(sent.has(sha256(content)), `${name} is no file that was sent`)
+    assert.ok(sent.has(sha256Of(content)), `${name} is no file that was sent`)
     const [, group = '', size = '1'] = /-(\d+\.\d+\.\d+)-of-(\d+)/.exec(name) ?? []
     if (group !== '') found.set(`${group} of ${size}`, (found.get(`${group} of ${size}`) ?? 0) + 1)
   }

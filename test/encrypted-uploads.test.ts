@@ -10,8 +10,9 @@ import { formatIdentity, newIdentity } from '../lib/crypt/keys.ts'
 import { HEADER_BYTES } from '../lib/crypt/late-encryption.ts'
 import type { Receipt } from '../lib/store/receipt.ts'
 import { giveRecipients, issueToken, openAll, settingsFor, startEncrypting, type Opened } from './encrypting.ts'
-import { checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
+import { checkReceipts, listProject, listStaged } from './evidence.ts'
 import { filesOf, listFiles, needs, readAll, readReceipts, submitForm, temporaryDirectory, until, type Entry, type Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { assertAccepted, FORMATS, post } from './submission.ts'
 import { numberOf, startTraced, type Call } from './trace.ts'
 import { writeZip } from './zip-writer.ts'
@@ -31,8 +32,8 @@ test('files and answers of any size are stored encrypted, and answered as they w
     const answer = await submitForm(server, [['file', content, 'voice.wav'], ['responses', '{"a": 1.0}'], EXPIRES, auth])
     const stamp = filesOf(answer)[0]?.stored_as.slice(0, 23)
     assert.deepEqual(assertAccepted(answer), [
-      { name: 'voice.wav', stored_as: `${stamp}-voice.wav.age`, bytes: content.length, sha256: sha256(content) },
-      { name: 'messages.json', stored_as: `${stamp}-messages.json.age`, bytes: 10, sha256: sha256('{"a": 1.0}') },
+      { name: 'voice.wav', stored_as: `${stamp}-voice.wav.age`, bytes: content.length, sha256: sha256Of(content) },
+      { name: 'messages.json', stored_as: `${stamp}-messages.json.age`, bytes: 10, sha256: sha256Of('{"a": 1.0}') },
     ])
   }
   const opened = await openAll(server.basedir, identity)
@@ -50,7 +51,7 @@ test('age opens what is stored', async (t) => {
   await writeFile(key, `${formatIdentity(identity)}\n`)
   const directory = join(server.basedir, 'uploads/responses/study')
   const opened = (await readdir(directory)).map((name) => spawnSync('age', ['-d', '-i', key, join(directory, name)]).stdout)
-  assert.deepEqual(new Set(opened.map(sha256)), new Set([content, '{"a":1}', '[{"name":"note","value":"tired"}]'].map(sha256)))
+  assert.deepEqual(new Set(opened.map(sha256Of)), new Set([content, '{"a":1}', '[{"name":"note","value":"tired"}]'].map(sha256Of)))
 })
 
 const orders: { name: string; order: (auth: Entry, file: Entry) => Entry[] }[] = [
@@ -125,12 +126,12 @@ test('a receipt says of a zip, or of the slice at its end, how long it is and wh
     ['voice.wav', randomBytes(100_000)],
   ]
   for (const [name, content] of sent) await submitForm(server, [['file', content, name], auth])
-  const noted = { bytes: zip.length, entries: ['voice.wav', 'activity_0.jsonld'].map(sha256) }
+  const noted = { bytes: zip.length, entries: ['voice.wav', 'activity_0.jsonld'].map(sha256Of) }
   assert.deepEqual(
     (await receiptsOf(server)).map(({ files }) => [files[0]?.name, files[0]?.plain?.bytes, files[0]?.plain?.zip]),
     [
       ['u.zip', zip.length, noted],
-      ['s.zip', small.length, { bytes: small.length, entries: [sha256('a')] }],
+      ['s.zip', small.length, { bytes: small.length, entries: [sha256Of('a')] }],
       ['u.zip.000', 100_000, undefined],
       ['u.zip.001', zip.length - 100_000, noted],
       ['v.zip.000', cut, undefined],
@@ -149,7 +150,7 @@ test('a form that comes again is stored once; one with other words, or with word
     const first = await submitForm(server, [file, ['note', 'tired'], EXPIRES, auth])
     const second = await submitForm(server, [file, ['note', 'tired'], EXPIRES, auth])
     assert.deepEqual(second.json, { ...first.json, repeated: true })
-    assert.equal(filesOf(second)[0]?.sha256, sha256(content))
+    assert.equal(filesOf(second)[0]?.sha256, sha256Of(content))
     const other = await submitForm(server, [file, ['note', 'awake'], EXPIRES, auth])
     assert.equal(other.json['repeated'], undefined)
     assert.equal((await listProject(server.basedir, 'study')).length, before + 4)
@@ -198,7 +199,7 @@ test('nothing that was said is on disk: not while it comes, not after, not when 
     ['auth_token', authToken],
   ]
   const fields = JSON.stringify([{ name: 'note', value: MARKER }])
-  const digests = [MARKED, MARKER, responses, answersOf, fields].map(sha256)
+  const digests = [MARKED, MARKER, responses, answersOf, fields].map(sha256Of)
   assertAccepted(await submitForm(first, [...entries, ['responses', responses]]))
   assertAccepted(await submitForm(first, [...entries, ['responses', answersOf]]))
   for (const { contentType, format } of FORMATS) {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -7,6 +6,7 @@ import { formatIdentity, newIdentity } from '../lib/crypt/keys.ts'
 import { runCommand } from './commanded.ts'
 import { copyEncrypted, encrypt, makeIdentity } from './encrypted.ts'
 import { askToken, listFiles, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { makeWav } from './web-app.ts'
 
 const verify = (basedir: string, ...args: string[]) => runCommand(['verify', '--basedir', basedir, ...args])
@@ -84,7 +84,3 @@ test('verify holds encrypted files against their receipts, and with a key looks 
     assert.equal(withoutRecord((await verify(server.basedir)).stdout), withoutRecord((await verify(server.basedir, ...key)).stdout))
   })
 })
-
-function sha256Of(bytes: string | Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Encryption } from '../lib/crypt/encryption.ts'
 import { formatIdentity, newIdentity, type Identity } from '../lib/crypt/keys.ts'
 import { listFiles } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 const END_BYTES = 22
 const NOTED_BYTES = 64 * 1024
@@ -98,8 +98,4 @@ export async function makeIdentity(path: string): Promise<Identity> {
   const identity = newIdentity()
   await writeFile(path, `# public key: ${identity.recipient.text}\n${formatIdentity(identity)}\n`, { mode: 0o600 })
   return identity
-}
-
-function sha256Of(bytes: string | Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

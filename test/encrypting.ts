@@ -8,8 +8,8 @@ import { decrypt } from '../lib/crypt/decryption.ts'
 import type { Identity } from '../lib/crypt/keys.ts'
 import { Directories } from '../lib/directories.ts'
 import type { ReceiptFile } from '../lib/store/receipt.ts'
-import { sha256 } from './evidence.ts'
 import { readReceipts, startServer, type Running, type StartOptions } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 /** Starts a server that encrypts what it stores. */
 export function startEncrypting(t: TestContext, identities: readonly Identity[], options: StartOptions = {}): Promise<Running> {
@@ -56,7 +56,7 @@ export async function openStored(basedir: string, file: ReceiptFile, identity: I
   const stored: Buffer[] = []
   for await (const bytes of createReadStream(path)) stored.push(bytes as Buffer)
   const whole = Buffer.concat(stored)
-  assert.deepEqual({ bytes: whole.length, sha256: sha256(whole) }, { bytes: file.bytes, sha256: file.sha256 }, file.stored_as)
+  assert.deepEqual({ bytes: whole.length, sha256: sha256Of(whole) }, { bytes: file.bytes, sha256: file.sha256 }, file.stored_as)
   const opened: Buffer[] = []
   for await (const bytes of decrypt(piecesOf(whole), [identity])) opened.push(bytes)
   const content = Buffer.concat(opened)

@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { filesOf, listFiles, type Answer, type StoredFile } from './harness.ts'
-
-/** The SHA-256 of bytes, as receipts have it. */
-export function sha256(bytes: string | Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
+import { sha256Of } from './sha256.ts'
 
 /** Gives the receipts of a project after a look at their chains: every line is whole and names the one before it. */
 export async function checkReceipts(basedir: string, project: string): Promise<Record<string, unknown>[]> {
@@ -20,7 +15,7 @@ export async function checkReceipts(basedir: string, project: string): Promise<R
     for (const line of text.split('\n').slice(0, -1)) {
       const receipt = JSON.parse(line) as Record<string, unknown>
       assert.equal(receipt['previous'], previous, `${file} is no chain`)
-      previous = sha256(line)
+      previous = sha256Of(line)
       receipts.push(receipt)
     }
   }
@@ -39,7 +34,7 @@ export async function checkKept(basedir: string, answer: Answer): Promise<void> 
 
 async function checkFile(basedir: string, project: string, file: StoredFile): Promise<void> {
   const content = await readFile(join(basedir, 'uploads', 'responses', project, file.stored_as))
-  assert.deepEqual({ bytes: content.length, sha256: sha256(content) }, { bytes: file.bytes, sha256: file.sha256 })
+  assert.deepEqual({ bytes: content.length, sha256: sha256Of(content) }, { bytes: file.bytes, sha256: file.sha256 })
 }
 
 /** The names in a project's directory; none where there is no directory. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { listUploads, request, sendRaw, until, type StoredFile } from './harness.ts'
 import { makeChance, type Chance } from './seeded.ts'
+import { sha256Of } from './sha256.ts'
 
 const HEADS = [
   'Content-Type: multipart/form-data; boundary=BOUNDARY',
@@ -168,8 +168,4 @@ function pick<Value>(chance: Chance, values: readonly Value[]): Value {
   const value = values[chance(values.length)]
   if (value === undefined) throw new Error('nothing to pick from')
   return value
-}
-
-function sha256Of(content: Buffer): string {
-  return createHash('sha256').update(content).digest('hex')
 }

@@ -1,11 +1,11 @@
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { after as afterAll, type TestContext } from 'node:test'
+import { sha256Of } from './sha256.ts'
 
 /** The checkout; tests run in its `test/`, and in `dist-test/test/` once they are built. */
 export const ROOT = __dirname.replace(/(\/dist-test)?\/test$/, '')
@@ -325,7 +325,7 @@ export async function readAudit(basedir: string): Promise<Record<string, unknown
     for (const line of (await readFile(join(directory, file), 'utf8')).split('\n').slice(0, -1)) {
       const entry = JSON.parse(line) as Record<string, unknown>
       if (entry['previous'] !== previous) throw new Error(`${file} is no chain`)
-      previous = createHash('sha256').update(line).digest('hex')
+      previous = sha256Of(line)
       entries.push(entry)
     }
   }

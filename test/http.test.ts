@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ADMIN_TOKEN, askToken, listUploads, readReceipts, sleep, startServer, until, type Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { chunks, fileStart, formBody, LAST_CHUNK, submission, submitHead, Wire, type WireAnswer } from './wire.ts'
 
 const HOST = 'Host: localhost\r\n'
@@ -97,7 +97,7 @@ test('the result does not depend on how TCP cuts a request', async (t) => {
   const assertAccepted = async (answer: WireAnswer | undefined, content: string): Promise<void> => {
     assert.equal(answer?.status, 200, answer?.text)
     const [file] = answer.json['files'] as { stored_as: string; sha256: string }[]
-    assert.equal(file?.sha256, createHash('sha256').update(content).digest('hex'))
+    assert.equal(file?.sha256, sha256Of(content))
     assert.equal(await readFile(join(server.basedir, 'uploads/responses/study', file.stored_as), 'latin1'), content)
   }
 

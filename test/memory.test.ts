@@ -10,6 +10,7 @@ import type { ReceiptFile } from '../lib/store/receipt.ts'
 import { issueToken, openStored, startEncrypting } from './encrypting.ts'
 import { listStaged } from './evidence.ts'
 import { askToken, isSoak, listUploads, readReceipts, startServer, until, type Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { assertAccepted, BOUNDARY, formatMultipart, FORMATS, MULTIPART, post, textPart } from './submission.ts'
 
 const MB = 1_000_000
@@ -73,7 +74,7 @@ async function assertWhole(server: Running, bytes: number, count: number): Promi
     assert.equal((await stat(join(server.basedir, 'uploads/responses/study', file.stored_as))).size, bytes)
   }
   const stored = await readFile(join(server.basedir, 'uploads/responses/study', files[0]?.stored_as ?? ''))
-  assert.equal(createHash('sha256').update(stored).digest('hex'), sha256)
+  assert.equal(sha256Of(stored), sha256)
 }
 
 test('memory does not grow with the size of an upload', async (t) => {

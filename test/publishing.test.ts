@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import test, { type TestContext } from 'node:test'
@@ -8,6 +7,7 @@ import type { Submission } from '../lib/store/publisher.ts'
 import type { PublishingParts } from '../lib/store/publishing-thread.ts'
 import { checkKept, checkReceipts, listProject, listStaged } from './evidence.ts'
 import { askToken, PROGRAM, ROOT, startServer, submitForm, temporaryDirectory, type Entry } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 // From dist/: a thread of its own runs JavaScript only.
 const built = join(ROOT, 'dist', 'lib', 'store', 'publishing-thread.js')
@@ -26,7 +26,7 @@ async function makeBasedir(t: TestContext): Promise<string> {
 function submissionOf(basedir: string, text: string): Submission {
   const held = new TextEncoder().encode(text)
   const path = join(basedir, 'uploads', 'staging', PROCESS, '0.part')
-  const sha256 = createHash('sha256').update(held).digest('hex')
+  const sha256 = sha256Of(held)
   const file = { path, isAnswers: false, field: 'f', name: 'a.wav', mediaType: undefined, bytes: held.length, sha256, held: [held] }
   return { id: '0'.repeat(32), project: 'study', tokenSha256: '1'.repeat(64), grantedAtMs: Date.now(), participant: undefined, fields: [], files: [file] }
 }

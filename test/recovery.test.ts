@@ -9,9 +9,10 @@ import { formatIntent } from '../lib/store/intent.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { describeSelf, isRunning, parseOwner, type Owner } from '../lib/store/owner.ts'
 import { Store } from '../lib/store/store.ts'
-import { checkReceipts, listProject, listStaged, sha256 } from './evidence.ts'
+import { checkReceipts, listProject, listStaged } from './evidence.ts'
 import { needs, ROOT, startServer, temporaryDirectory, until } from './harness.ts'
 import { OTHER_USER } from './other-user.ts'
+import { sha256Of } from './sha256.ts'
 
 const DEAD = '20241101T120000.000000Z-0000dead'
 const SILENT_SECONDS = 6 * 60
@@ -164,7 +165,7 @@ const PARTS = [
 ] as const
 
 function makeIntent(project = 'study', id = 'f'.repeat(32)): string {
-  const files = PARTS.map(([, stored_as, content]) => ({ field: 'f', name: 'x', stored_as, bytes: content.length, sha256: sha256(content) }))
+  const files = PARTS.map(([, stored_as, content]) => ({ field: 'f', name: 'x', stored_as, bytes: content.length, sha256: sha256Of(content) }))
   const receipt = { id, received_at: '2024-11-01T12:00:00.000000Z', project, token_sha256: '', fields: [], files }
   return formatIntent({ receipt, staged: PARTS.map(([staged]) => staged) })
 }

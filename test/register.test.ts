@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import { test } from 'node:test'
 import { addParameters, parseCallbackUrl } from '../lib/access/callback.ts'
 import { HttpError } from '../lib/errors.ts'
 import { ADMIN_TOKEN, commonServer, listFiles, request, startServer, submitForm, until, type Answer } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 const common = commonServer()
 const DEVELOPMENT = { DEV8dac6d02a913: '1' }
@@ -314,7 +314,7 @@ test('registered apps survive restarts, and their ids are on disk as SHA-256 onl
   const second = await startServer(t, { basedir: first.basedir })
   assert.match((await follow(second, `client_id=${clientId}`)).location, /^https:\/\/study\.example\.org\/\?auth_token=my-study-/)
   assert.equal(await second.stop(), 0)
-  const sha256 = createHash('sha256').update(clientId).digest('hex')
+  const sha256 = sha256Of(clientId)
   assert.deepEqual(await readdir(join(second.basedir, 'clients')), [`${sha256}.json`])
   for (const path of await listFiles(second.basedir)) {
     assert.ok(!(await readFile(join(second.basedir, path), 'latin1')).includes(clientId), path)

@@ -12,9 +12,9 @@ import { parseRecipientList } from '../lib/crypt/recipient-list.ts'
 import { createReadable } from '../lib/durable.ts'
 import { Gathered } from '../lib/store/gathered.ts'
 import { SealedFile } from '../lib/store/sealed-file.ts'
-import { sha256 } from './evidence.ts'
 import { temporaryDirectory } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
+import { sha256Of } from './sha256.ts'
 
 const KiB = 1024
 const [expected, other] = [newIdentity(), newIdentity()]
@@ -62,8 +62,8 @@ for (const size of sizes) {
         const noted = { bytes: size, entries: [] }
         const told = await file.finish({ readers: listOf(reader), look: async (end) => (ends.push(Buffer.from(end)), noted) })
         const stored = told.held === undefined ? await readFile(file.path) : Buffer.concat(told.held)
-        assert.deepEqual({ bytes: told.bytes, sha256: told.sha256 }, { bytes: stored.length, sha256: sha256(stored) })
-        assert.deepEqual(told.plain, { bytes: size, sha256: sha256(content), zip: noted })
+        assert.deepEqual({ bytes: told.bytes, sha256: told.sha256 }, { bytes: stored.length, sha256: sha256Of(stored) })
+        assert.deepEqual(told.plain, { bytes: size, sha256: sha256Of(content), zip: noted })
         assert.deepEqual(ends, [content.subarray(Math.max(0, size - 64 * KiB))])
         assert.deepEqual(await open(stored, reader), content)
         await assert.rejects(open(stored, reader === expected ? other : expected), /none of the given identities/)

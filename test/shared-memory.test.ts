@@ -4,9 +4,10 @@ import { test } from 'node:test'
 import { free } from '../lib/free.ts'
 import { SharedMemory } from '../lib/store/shared-memory.ts'
 import type { Slab } from '../lib/store/slab.ts'
-import { checkKept, sha256 } from './evidence.ts'
+import { checkKept } from './evidence.ts'
 import { askToken, filesOf, startServer, submitForm } from './harness.ts'
 import { chooseSeed, makeChance } from './seeded.ts'
+import { sha256Of } from './sha256.ts'
 import { fileStart, formBody, submitHead, Wire } from './wire.ts'
 
 const KiB = 1024
@@ -84,7 +85,7 @@ test('what many send at one time is stored as each sent it, beside others that a
     for (let count = 0; count < 15; count++) {
       const content = randomBytes(1 + random(140_000))
       const answer = await submitForm(server, [['auth_token', authToken], ['f', content, 'voice.wav']])
-      assert.deepEqual(filesOf(answer).map((file) => file.sha256), [sha256(content)])
+      assert.deepEqual(filesOf(answer).map((file) => file.sha256), [sha256Of(content)])
       await checkKept(server.basedir, answer)
     }
   }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { describe, test, type TestContext } from 'node:test'
 import { Cors } from '../lib/http/cors.ts'
 import { TrustedProxies } from '../lib/http/proxies.ts'
@@ -7,6 +6,7 @@ import { Router, type Routes } from '../lib/http/router.ts'
 import type { HttpServerParts } from '../lib/http/server-parts.ts'
 import { HttpServer } from '../lib/http/server.ts'
 import { askToken, countSockets, listUploads, sleep, startServer, until } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { chunks, fileStart, formBody, LAST_CHUNK, submitHead, Wire, type WireAnswer } from './wire.ts'
 
 const HOST = 'Host: localhost\r\n'
@@ -93,7 +93,7 @@ describe('time', { concurrency: true }, () => {
       const [answer] = await wire.answers(1)
       assert.equal(answer?.status, 200, answer?.text)
       const [file] = answer.json['files'] as { sha256: string }[]
-      assert.equal(file?.sha256, createHash('sha256').update(content).digest('hex'))
+      assert.equal(file?.sha256, sha256Of(content))
       wire.socket.destroy()
     }
     const inPieces = (body: Buffer, count: number): Buffer[] => {

@@ -2,7 +2,7 @@
 // 100,000 submissions; the same encrypted, with fewer submissions. Prints figures; fails where one is out of bounds. `npm run soak-dataset [directory]`.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream, mkdtempSync, readFileSync } from 'node:fs'
 import { mkdir, open, rm, stat, writeFile } from 'node:fs/promises'
@@ -12,6 +12,7 @@ import { crc32 } from '../lib/archive/crc32.ts'
 import type { Identity } from '../lib/crypt/keys.ts'
 import { makeIdentity, store } from './encrypted.ts'
 import { PROGRAM } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, SLICE_BYTES, type Sent } from './web-app.ts'
 import { writeZip } from './zip-writer.ts'
 
@@ -55,7 +56,7 @@ class Writer {
   async #store(storedAs: string, content: Buffer): Promise<object> {
     if (this.#reader !== undefined) return store(this.#directory, storedAs, content, [this.#reader])
     await writeFile(join(this.#directory, storedAs), content)
-    return { stored_as: storedAs, bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') }
+    return { stored_as: storedAs, bytes: content.length, sha256: sha256Of(content) }
   }
 
   async close(): Promise<void> {
@@ -177,8 +178,4 @@ function peakMemory(pid: number | undefined): number {
   } catch {
     return 0 // it has just ended
   }
-}
-
-function sha256Of(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { askToken, listData, runProgram, startServer, submitForm, temporaryDirectory } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 
 const SLICE = 5000
@@ -133,11 +133,11 @@ test('a receipt that says that files came again names its own participant too', 
   for (const directory of [responses, receipts]) await mkdir(directory, { recursive: true })
   const stored = `20240101T000000.000000Z-${name}`
   await writeFile(join(responses, stored), content)
-  const files = [{ field: 'file', name, stored_as: stored, bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') }]
+  const files = [{ field: 'file', name, stored_as: stored, bytes: content.length, sha256: sha256Of(content) }]
   const first = { id: 'a'.repeat(32), received_at: '2024-01-01T00:00:00.000000Z', project: 'study', token_sha256: '1', participant: 'anna', fields: [], files, previous: null }
   const line = JSON.stringify(first)
   const second = { ...first, id: 'b'.repeat(32), received_at: '2024-01-02T00:00:00.000000Z', token_sha256: '2', participant: 'ben', files: [], repeats: first.id }
-  const previous = createHash('sha256').update(line).digest('hex')
+  const previous = sha256Of(line)
   await writeFile(join(receipts, '20240101T000000.000000Z-00000000.ndjson'), `${line}\n${JSON.stringify({ ...second, previous })}\n`)
   for (const participant of ['anna', 'ben']) {
     const { status: code, stdout } = await status(basedir, 'study', '--participant', participant, '--json')

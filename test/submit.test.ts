@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { request as openRequest } from 'node:http'
 import { join } from 'node:path'
@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { ADMIN_TOKEN, askToken, filesOf, listFiles, listUploads, readReceipts, request } from './harness.ts'
 import { commonServer, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import type { Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import {
   assertAccepted, assertRefused, BOUNDARY, filePart, formatMultipart, FORMATS, MULTIPART, nothingIsLeft, post, readStored, textPart,
 } from './submission.ts'
@@ -16,7 +17,6 @@ const UNKNOWN_TOKEN = `study-${'0'.repeat(32)}`
 // For tests that look at what they sent, or at a project of their own.
 const common = commonServer()
 const nameOf = (mediaType: string) => mediaType.replace(/\W/g, '-')
-const sha256Of = (content: string | Buffer) => createHash('sha256').update(content).digest('hex')
 
 for (const { mediaType, contentType, format } of FORMATS) {
   test(`${mediaType} is accepted, and gives the same files and the same receipt as the other media types`, async () => {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -20,6 +19,7 @@ import {
   until,
   type Running,
 } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { ONLY_TRACED } from './trace.ts'
 
 // For tests that look at what they asked for, or at a project of their own.
@@ -148,7 +148,7 @@ test('the auth token is on disk as its SHA-256 only', async (t) => {
   await request(`${server.url}/submit?${query}`, { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/json' } })
   await request(`${server.url}/${authToken}`, { headers: { 'User-Agent': authToken, Referer: `http://x/?auth_token=${authToken}` } })
   assert.equal(await server.stop(), 0)
-  const sha256 = createHash('sha256').update(authToken).digest('hex')
+  const sha256 = sha256Of(authToken)
   assert.deepEqual(await readdir(join(server.basedir, 'tokens')), [`${sha256}.json`])
   for (const path of await listFiles(server.basedir)) {
     const text = await readFile(join(server.basedir, path), 'latin1')
@@ -200,7 +200,7 @@ test('a token is synced, and its name too, before its answer', async (t) => {
   const trace = join(await temporaryDirectory(t), 'trace')
   const server = await startServer(t, { through: ['strace', '-f', ONLY_TRACED, '-y', '-s', '200', '-e', 'trace=fsync,write,writev', '-o', trace] })
   const authToken = await askToken(server)
-  const record = `${createHash('sha256').update(authToken).digest('hex')}.json`
+  const record = `${sha256Of(authToken)}.json`
   let calls: string[] = []
   const at = (pattern: RegExp) => calls.findIndex((call) => pattern.test(call))
   await until('the answer is in the trace', async () => {
@@ -248,7 +248,7 @@ test('an auth token is refused, and nothing is kept,', async (t) => {
     `${authToken}0`,
     authToken.slice(0, -1),
     `../tokens/${authToken}`,
-    `${createHash('sha256').update(authToken).digest('hex')}`,
+    sha256Of(authToken),
     'study-' + '0'.repeat(32),
     'null',
     '*',
@@ -275,7 +275,7 @@ test('an auth token is refused, and nothing is kept,', async (t) => {
 
 /** Writes the record of a token as the server does. */
 async function writeRecord(basedir: string, authToken: string, record: object | string): Promise<string> {
-  const name = `${createHash('sha256').update(authToken).digest('hex')}.json`
+  const name = `${sha256Of(authToken)}.json`
   await mkdir(join(basedir, 'tokens'), { recursive: true, mode: 0o700 })
   await writeFile(join(basedir, 'tokens', name), typeof record === 'string' ? record : `${JSON.stringify(record)}\n`)
   return name

@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { askToken, listFiles, listUploads, needs, PROGRAM, readReceipts, request, runProgram, sleep, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
+import { sha256Of } from './sha256.ts'
 import { ONLY_TRACED } from './trace.ts'
 import { formBody, submitHead, Wire } from './wire.ts'
 
 const DAY_MS = 24 * 3600 * 1000
 
-const digitsOf = (authToken: string) => createHash('sha256').update(authToken).digest('hex')
 
 /** Makes a base directory as a server leaves it. */
 async function makeBasedir(t: TestContext): Promise<string> {
@@ -77,8 +76,8 @@ test('`token` without --minutes gives 90 minutes, as the server does', async (t)
 test('`token` stores no token, only its SHA-256, for its owner only', async (t) => {
   const basedir = await makeBasedir(t)
   const authToken = await issue(basedir, '--project=study')
-  assert.deepEqual(await readdir(join(basedir, 'tokens')), [`${digitsOf(authToken)}.json`])
-  const path = join(basedir, 'tokens', `${digitsOf(authToken)}.json`)
+  assert.deepEqual(await readdir(join(basedir, 'tokens')), [`${sha256Of(authToken)}.json`])
+  const path = join(basedir, 'tokens', `${sha256Of(authToken)}.json`)
   assert.ok(!(await readFile(path, 'utf8')).includes(authToken), 'the token is in the file')
   assert.equal((await stat(path)).mode & 0o7777, 0o600)
   assert.deepEqual(await readdir(basedir), ['audit', 'tokens'])
@@ -98,7 +97,7 @@ test('a token that root issues belongs to the user of the tokens directory, whos
   await chown(basedir, OTHER_USER, OTHER_USER)
   const server = await startServer(t, { basedir, through })
   const authToken = await issue(basedir, '--project=study')
-  const { uid, gid, mode } = await stat(join(basedir, 'tokens', `${digitsOf(authToken)}.json`))
+  const { uid, gid, mode } = await stat(join(basedir, 'tokens', `${sha256Of(authToken)}.json`))
   assert.deepEqual([uid, gid, mode & 0o7777], [OTHER_USER, OTHER_USER, 0o600])
   assert.equal(await submit(server, authToken), '200 accepted')
   runProgram(['tokens', 'revoke', '--project=study', `--basedir=${basedir}`])
@@ -151,7 +150,7 @@ test('`tokens list` shows a person the digits of the logs, project, participant,
   const lines = stdout.trimEnd().split('\n').map((line) => line.split(/ {2,}/))
   assert.deepEqual(lines[0], ['token', 'project', 'participant', 'issued', 'expires', 'state'])
   assert.deepEqual(lines.slice(1).map(([token, project, participant, , , state]) => [token, project, participant, state]).toSorted(), [
-    [digitsOf(authToken).slice(0, 8), 'study', '?p-1', 'good'],
+    [sha256Of(authToken).slice(0, 8), 'study', '?p-1', 'good'],
     ['abababab', 'study', '-', 'expired'],
   ].toSorted())
 })
@@ -172,9 +171,9 @@ test('a revoked token is refused by the running server, which trusted it, and af
   const authToken = await askToken(server, { participant_id: 'p-1' })
   const other = await askToken(server)
   assert.equal(await submit(server, authToken), '200 accepted')
-  const { status, stdout } = runProgram(['tokens', 'revoke', digitsOf(authToken).slice(0, 8), `--basedir=${server.basedir}`])
+  const { status, stdout } = runProgram(['tokens', 'revoke', sha256Of(authToken).slice(0, 8), `--basedir=${server.basedir}`])
   assert.equal(status, 0, stdout)
-  assert.match(stdout, new RegExp(`^${digitsOf(authToken).slice(0, 8)} +study +p-1 `, 'm'))
+  assert.match(stdout, new RegExp(`^${sha256Of(authToken).slice(0, 8)} +study +p-1 `, 'm'))
   assert.match(stdout, /^1 token revoked\. /m)
   assert.ok(!stdout.includes(authToken), stdout)
   await until('it is refused', async () => (await submit(server, authToken)) === '403 unauthorized_token')
@@ -299,6 +298,6 @@ test('a token from the server and one from the machine are listed alike', async 
   const server = await startServer(t)
   const fromServer = await askToken(server)
   const fromMachine = await issue(server.basedir, '--project=study')
-  assert.deepEqual((await list(server.basedir)).map((each) => each.token_sha256).toSorted(), [fromServer, fromMachine].map(digitsOf).toSorted())
+  assert.deepEqual((await list(server.basedir)).map((each) => each.token_sha256).toSorted(), [fromServer, fromMachine].map(sha256Of).toSorted())
   assert.equal((await request(`${server.url}/`)).status, 200)
 })

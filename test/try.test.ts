@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { ADMIN_TOKEN, freePort, listUploads, readReceipts, runAside, startServer, temporaryDirectory, until } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 const attempt = (...args: readonly string[]) => runCommand(['try', ...args])
 
@@ -25,7 +25,7 @@ for (const end of ['', '/', '//']) {
     assert.equal((await readReceipts(server.basedir, 'try')).length, 2)
     for (const path of stored) {
       const content = await readFile(join(server.basedir, 'uploads', path))
-      assert.ok(stdout.includes(createHash('sha256').update(content).digest('hex')), path)
+      assert.ok(stdout.includes(sha256Of(content)), path)
     }
   })
 }
@@ -103,7 +103,7 @@ function honest(fields: ReadonlyMap<string, Buffer>): { name: string; sha256: st
   const names: Record<string, string> = { file: 'try.bin', responses: 'messages.json' }
   return [...fields].flatMap(([field, content]) => {
     const name = names[field]
-    return name === undefined ? [] : [{ name, sha256: createHash('sha256').update(content).digest('hex') }]
+    return name === undefined ? [] : [{ name, sha256: sha256Of(content) }]
   })
 }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { appendFile, cp, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { runCommand } from './commanded.ts'
 import { askToken, filesOf, listData, listFiles, runProgram, startServer, submitForm, temporaryDirectory, type StoredFile } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 
 const voice = randomBytes(300_000)
 
@@ -75,9 +76,9 @@ const cases: { name: string; damage: (copy: Copy) => Promise<void>; code: number
     name: 'a forged receipt that was added does not hide that a file has changed',
     damage: async (copy) => {
       await writeFile(copy.path(0), Buffer.alloc(voice.length))
-      const forgedDigest = createHash('sha256').update(Buffer.alloc(voice.length)).digest('hex')
+      const forgedDigest = sha256Of(Buffer.alloc(voice.length))
       await editLines(copy, (lines) => {
-        const previous = createHash('sha256').update(lines.at(-1) ?? '').digest('hex')
+        const previous = sha256Of(lines.at(-1) ?? '')
         return [...lines, (lines[0] ?? '').replace('"previous":null', `"previous":"${previous}"`).replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${forgedDigest}"`)]
       })
     },

@@ -11,10 +11,11 @@ import { Layout } from '../lib/store/layout.ts'
 import { describeSelf } from '../lib/store/owner.ts'
 import { runCommand } from './commanded.ts'
 import { issueToken, startEncrypting } from './encrypting.ts'
-import { listProject, listStaged, sha256 } from './evidence.ts'
+import { listProject, listStaged } from './evidence.ts'
 import { runExport } from './exported.ts'
 import { askToken, filesOf, listFiles, needs, runAside, runProgram, startServer, submitForm, temporaryDirectory, until, wholeFile, type Answer, type Entry, type Running } from './harness.ts'
 import { asOtherUser, OTHER_USER } from './other-user.ts'
+import { sha256Of } from './sha256.ts'
 import { askRecorded, numberOf, ONLY_TRACED, startTraced, type Call } from './trace.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice } from './web-app.ts'
 import { checkOthers, findTexts, readTree, runVerify, runWithdraw, withdrawThrough } from './withdrawn.ts'
@@ -42,7 +43,7 @@ async function fill(server: Running) {
 }
 
 const namesOf = (answers: readonly Answer[]) => answers.flatMap(filesOf).map((file) => file.stored_as)
-const tokenFile = (token: string) => join('tokens', `${sha256(token)}.json`)
+const tokenFile = (token: string) => join('tokens', `${sha256Of(token)}.json`)
 
 // A submission of p-x is held up at one call to the disk, and p-x withdraws meanwhile.
 const FILE: readonly Entry[] = [['file', mood, 'a.json']]
@@ -102,7 +103,7 @@ describe('withdraw', { concurrency: 4 }, () => {
       assert.equal(shown.status, 0, shown.stderr)
       for (const name of own) assert.ok(shown.stdout.includes(name), `${name} is not shown`)
       for (const name of namesOf(kept)) assert.ok(!shown.stdout.includes(name), `${name} is shown`)
-      assert.match(shown.stdout, new RegExp(`^token +${sha256(x).slice(0, 8)} +good$`, 'm'))
+      assert.match(shown.stdout, new RegExp(`^token +${sha256Of(x).slice(0, 8)} +good$`, 'm'))
       assert.match(shown.stdout, /^answers .*-messages\.json +19 bytes$/m)
       assert.match(shown.stdout, /^Nothing was changed\. To erase 5 receipts, 4 files \([\d.]+ kB\) and 1 token of p-x for ever: withdraw study --basedir \/\S+ --participant p-x --yes\n$/m)
       assert.deepEqual(await readTree(basedir), before)
@@ -111,20 +112,20 @@ describe('withdraw', { concurrency: 4 }, () => {
       const told = JSON.parse((await runWithdraw(basedir, ' p-x ', '--json')).stdout)
       assert.deepEqual([told.project, told.participant, told.erased, told.staying, told.conflicts, told.staged_files], ['study', 'p-x', false, [], [], 0])
       assert.deepEqual(told.files.map((file: { stored_as: string }) => file.stored_as).toSorted(), [...own].toSorted())
-      assert.deepEqual([told.receipts.length, told.tokens], [5, [sha256(x)]])
+      assert.deepEqual([told.receipts.length, told.tokens], [5, [sha256Of(x)]])
       assert.deepEqual(await readTree(basedir), before)
     })
     await t.test('with --yes it goes, and nothing of others', async () => {
       const done = await runAside(['withdraw', 'study', '--basedir', basedir, '--participant', 'p-x', '--yes'])
       assert.equal(done.status, 0, done.stdout + done.stderr)
       assert.match(done.stdout, /^Erased: 5 receipts, 4 files \([\d.]+ kB\) and 1 token of p-x\./m)
-      assert.deepEqual(await findTexts(basedir, ['p-x', mood, 'of p-x', ofX.id, sha256(mood), sha256(x), ...own]), [])
+      assert.deepEqual(await findTexts(basedir, ['p-x', mood, 'of p-x', ofX.id, sha256Of(mood), sha256Of(x), ...own]), [])
       await checkOthers(basedir, before, (path) => own.has(path.split('/').at(-1) ?? ''))
       const [entry = '', ...others] = (await listFiles(join(basedir, 'receipts', 'study'))).filter((name) => name.endsWith('-withdrawal.ndjson'))
       assert.deepEqual(others, [])
       const { receipts, files } = JSON.parse(await readFile(join(basedir, 'receipts', 'study', entry), 'utf8'))
       assert.equal(receipts.length, 5)
-      const expected = gone.flatMap((each) => (each.json['repeated'] === true ? [] : filesOf(each).map((file) => ({ name_sha256: sha256(file.stored_as), sha256: sha256(`${each.json['id']}\n${file.sha256}`) }))))
+      const expected = gone.flatMap((each) => (each.json['repeated'] === true ? [] : filesOf(each).map((file) => ({ name_sha256: sha256Of(file.stored_as), sha256: sha256Of(`${each.json['id']}\n${file.sha256}`) }))))
       assert.deepEqual(files.toSorted(byName), expected.toSorted(byName))
     })
     await t.test('its token is refused, and the server goes on in the same file', async () => {
@@ -162,7 +163,7 @@ describe('withdraw', { concurrency: 4 }, () => {
 
   async function checkFiles(basedir: string, answered: Answer): Promise<void> {
     for (const { stored_as: storedAs, sha256: expected } of filesOf(answered)) {
-      assert.equal(sha256(await readFile(join(basedir, 'uploads', 'responses', 'study', storedAs))), expected, storedAs)
+      assert.equal(sha256Of(await readFile(join(basedir, 'uploads', 'responses', 'study', storedAs))), expected, storedAs)
     }
   }
 
@@ -217,7 +218,7 @@ describe('withdraw', { concurrency: 4 }, () => {
 
   const damages: { name: string; damage: (copy: Copy, before: ReadonlyMap<string, string>) => Promise<void>; says: RegExp; heals: boolean }[] = [
     { name: 'a record of the withdrawal that was removed', damage: async (copy) => rm(await entryOf(copy)), says: /^NOT VOUCHED FOR: .*: line 2 says that it was withdrawn/m, heals: false },
-    { name: 'a receipt of another that was made to look withdrawn', damage: (copy) => editLine(copy, 1, (line) => JSON.stringify({ withdrawn: sha256(line), previous: null }).padEnd(line.length)), says: /^NOT VOUCHED FOR: .*: line 1 says/m, heals: false },
+    { name: 'a receipt of another that was made to look withdrawn', damage: (copy) => editLine(copy, 1, (line) => JSON.stringify({ withdrawn: sha256Of(line), previous: null }).padEnd(line.length)), says: /^NOT VOUCHED FOR: .*: line 1 says/m, heals: false },
     { name: 'a tombstone with another hash', damage: (copy) => editLine(copy, LINE, (line) => line.replace(/"withdrawn":"[0-9a-f]{8}/, '"withdrawn":"00000000')), says: /^NOT ERASED: .*: line 2: /m, heals: false },
     { name: 'a record that was changed', damage: async (copy) => writeFile(await entryOf(copy), (await readFile(await entryOf(copy), 'utf8')).replace('"project":"study"', '"project":"other"')), says: /^UNREADABLE: receipts\/study\/.*-withdrawal\.ndjson/m, heals: false },
     { name: 'a receipt that came back, as from a backup', damage: (copy, before) => editLine(copy, LINE, () => lineBefore(copy, before, LINE)), says: /^NOT ERASED: .*: line 2: a participant has withdrawn it/m, heals: true },
@@ -289,9 +290,9 @@ describe('withdraw', { concurrency: 4 }, () => {
     const [receipts = ''] = await listFiles(join(server.basedir, 'receipts', 'study'))
     const path = join(server.basedir, 'receipts', 'study', receipts)
     const text = await readFile(path, 'utf8')
-    const repeat = { ...JSON.parse(text.split('\n')[0] ?? ''), id: 'f'.repeat(32), files: [], repeats: first.json['id'], previous: sha256(text.split('\n').at(-2) ?? '') }
+    const repeat = { ...JSON.parse(text.split('\n')[0] ?? ''), id: 'f'.repeat(32), files: [], repeats: first.json['id'], previous: sha256Of(text.split('\n').at(-2) ?? '') }
     const lines = [JSON.stringify(repeat)]
-    lines.push(JSON.stringify({ ...repeat, id: 'e'.repeat(32), repeats: undefined, files: twice?.json['files'], previous: sha256(lines[0] ?? '') }).replaceAll('"name":', '"field":"file","name":'))
+    lines.push(JSON.stringify({ ...repeat, id: 'e'.repeat(32), repeats: undefined, files: twice?.json['files'], previous: sha256Of(lines[0] ?? '') }).replaceAll('"name":', '"field":"file","name":'))
     await writeFile(path, `${text}${lines.join('\n')}\n`)
 
     const shown = await runWithdraw(server.basedir, 'p-x')
@@ -331,7 +332,7 @@ describe('withdraw', { concurrency: 4 }, () => {
       await writeFile(join(directory, '0.intent.json'), formatIntent({ receipt, staged: ['0.part'] }))
     }
     await link(join(responses, namesOf(gone)[1] ?? ''), join(alive, '1.part')) // without a note: one name needs none
-    const begun = { ...receipt, id: 'b'.repeat(32), files: [{ ...receipt.files[0], stored_as: '20241101T120000.000001Z-begun of p-x.wav', bytes: 3, sha256: sha256('abc') }] }
+    const begun = { ...receipt, id: 'b'.repeat(32), files: [{ ...receipt.files[0], stored_as: '20241101T120000.000001Z-begun of p-x.wav', bytes: 3, sha256: sha256Of('abc') }] }
     await writeFile(join(staging, '1.part'), 'abc')
     await writeFile(join(staging, '1.intent.json'), formatIntent({ receipt: begun, staged: ['1.part'] }))
     await link(join(staging, '1.part'), join(responses, begun.files[0].stored_as))
@@ -425,10 +426,10 @@ describe('withdraw', { concurrency: 4 }, () => {
     let text = ''
     for (const [number, { field, name, ...sender }] of forms.entries()) {
       const content = Buffer.concat([Buffer.from('age-encryption.org/v1\n'), randomBytes(500)])
-      const file = { field, name, stored_as: `20240101T00000${number}.000000Z-${name}.age`, bytes: content.length, sha256: sha256(content), plain: { bytes: 300, zip: { bytes: 900, entries: [] } } }
+      const file = { field, name, stored_as: `20240101T00000${number}.000000Z-${name}.age`, bytes: content.length, sha256: sha256Of(content), plain: { bytes: 300, zip: { bytes: 900, entries: [] } } }
       await writeFile(join(responses, file.stored_as), content)
-      const previous = number === 0 ? null : sha256(text.trimEnd().split('\n').at(-1) ?? '')
-      text += `${JSON.stringify({ id: sha256(name + number).slice(32), received_at: `2024-01-01T00:00:0${number}.000000Z`, project: 'study', token_sha256: sha256(sender.participant ?? 'nobody'), ...sender, fields: [], files: [file], previous })}\n`
+      const previous = number === 0 ? null : sha256Of(text.trimEnd().split('\n').at(-1) ?? '')
+      text += `${JSON.stringify({ id: sha256Of(name + number).slice(32), received_at: `2024-01-01T00:00:0${number}.000000Z`, project: 'study', token_sha256: sha256Of(sender.participant ?? 'nobody'), ...sender, fields: [], files: [file], previous })}\n`
     }
     await writeFile(join(receipts, '20240101T000000.000000Z-00000001.ndjson'), text)
     assert.equal((await runVerify(basedir)).status, 0)

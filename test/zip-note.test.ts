@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { noteZip } from '../lib/archive/zip-note.ts'
+import { sha256Of } from './sha256.ts'
 import { writeZip } from './zip-writer.ts'
 
 const KiB = 1024
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const voice = randomBytes(200 * KiB)
 const zip = writeZip([{ name: 'größe 声音.wav', content: voice, method: 'stored' }, { name: 'activity_0.jsonld', content: '[]' }])
-const noted = { bytes: zip.length, entries: [sha256('größe 声音.wav'), sha256('activity_0.jsonld')] }
+const noted = { bytes: zip.length, entries: [sha256Of('größe 声音.wav'), sha256Of('activity_0.jsonld')] }
 const directoryAt = zip.indexOf('PK\x01\x02', 'latin1')
 const many = writeZip(Array.from({ length: 2000 }, (_, index) => ({ name: `${index}`, content: '' })))
 
