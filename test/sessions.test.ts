@@ -170,6 +170,7 @@ const damages: Case[] = [
     { name: 'whose checksum is wrong', second: { content: '[]', both: { crc32: 7 } }, reason: DAMAGED },
     { name: 'of null', second: { content: 'null' }, reason: NOT_A_LIST },
     { name: 'of an object', second: { content: '{}' }, reason: NOT_A_LIST },
+    { name: 'of a list within a list', second: { content: '[[]]' }, reason: 'It holds something that is not a JSON object.' },
     { name: 'of half a list', second: { content: '[{"@type":' }, reason: 'It is not JSON.' },
     { name: 'that is encrypted', second: { content: '[]', both: { flags: 1 } }, reason: 'The entry is encrypted.' },
   ].map(

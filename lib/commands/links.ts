@@ -15,7 +15,7 @@ import { handOver, openGrants, withPermission } from './local-grants.ts'
 import { openKeys, RECIPIENT_FLAGS, requireProven } from './local-keys.ts'
 import type { Output } from './output.ts'
 
-const DEFAULT_MINUTES = 43_200 // 30 days: a printed link is not opened at once
+const LINK_MINUTES = 43_200 // 30 days: a printed link is not opened at once
 const MOST = 100_000
 const AT_ONCE = 50
 const CODE_CHARACTERS = '23456789abcdefghjkmnpqrstuvwxyz' // none that looks like another
@@ -96,7 +96,7 @@ async function readWish(project: string, text: Arguments['text']): Promise<Wish>
   }
   const ui = await attempt(() => readUi(text('ui')), '')
   const participants = await attempt(() => readParticipants(text), [])
-  const minutes = parseMinutes(text('minutes') ?? String(DEFAULT_MINUTES))
+  const minutes = parseMinutes(text('minutes') ?? String(LINK_MINUTES))
   if (minutes === undefined) mistakes.push(`--minutes=${JSON.stringify(text('minutes'))} is not allowed: use a whole number from 1 to 525600.`)
   const longest = participants.reduce((most, participant) => Math.max(most, Buffer.byteLength(encodeURIComponent(participant))), 0)
   if (Buffer.byteLength(ui) + longest + project.length + 100 > MAX_TEXT_BYTES) mistakes.push('The links would be longer than a QR code holds: use a shorter address with --ui.')

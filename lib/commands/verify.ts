@@ -1,5 +1,5 @@
 import { verifyTrail } from '../dataset/trail-verification.ts'
-import { isBroken, startCount, verifyProject, type Finding, type Verified } from '../dataset/verification.ts'
+import { isBroken, startCount, verifyProject, type Discrepancy, type Verified } from '../dataset/verification.ts'
 import type { Layout } from '../store/layout.ts'
 import { findProjects, readArguments } from './arguments.ts'
 import { IDENTITY_FLAG, readKeyring } from './identity-file.ts'
@@ -20,15 +20,15 @@ export async function verify(args: readonly string[], { print, note, tell, input
   for (const project of projects) {
     const count = startCount()
     const progress = new Progress(showProgress, () => ({ files: count.files, bytes: count.bytes, ofFiles: count.promisedFiles, ofBytes: count.promisedBytes }))
-    const findings: Finding[] = []
+    const discrepancies: Discrepancy[] = []
     try {
-      await verifyProject(layout, project, count, (finding) => findings.push(finding), keyring)
+      await verifyProject(layout, project, count, (discrepancy) => discrepancies.push(discrepancy), keyring)
     } finally {
       progress.end()
     }
-    for (const finding of findings) print(formatFinding(finding))
-    print(formatSummary(project, count, findings))
-    broken += findings.filter(isBroken).length
+    for (const discrepancy of discrepancies) print(formatDiscrepancy(discrepancy))
+    print(formatSummary(project, count, discrepancies))
+    broken += discrepancies.filter(isBroken).length
     unopened += count.encrypted - count.opened
   }
   broken += await tellTrail(layout, print)
@@ -45,22 +45,22 @@ function formatVerdict({ basedir }: Layout, projects: readonly string[], broken:
 }
 
 async function tellTrail(layout: Layout, print: (line: string) => void): Promise<number> {
-  const findings: Finding[] = []
-  const { files, entries } = await verifyTrail(layout, (finding) => findings.push(finding))
-  const broken = findings.filter(isBroken).length
-  for (const finding of findings) print(formatFinding(finding))
+  const discrepancies: Discrepancy[] = []
+  const { files, entries } = await verifyTrail(layout, (discrepancy) => discrepancies.push(discrepancy))
+  const broken = discrepancies.filter(isBroken).length
+  for (const discrepancy of discrepancies) print(formatDiscrepancy(discrepancy))
   if (files > 0) print(`record of access: ${entries} entries in ${formatCount(files, 'file')}; ${broken === 0 ? 'nothing changed or removed' : formatCount(broken, 'broken chain')}`)
   return broken
 }
 
 // A name may hold anything that a terminal would obey; stored names are safe, foreign files need not be.
-function formatFinding({ type, where, detail }: Finding): string {
+function formatDiscrepancy({ type, where, detail }: Discrepancy): string {
   return `${isBroken({ type, where, detail }) ? type.toUpperCase() : type}: ${where.replace(/\p{C}/gu, '?')}: ${detail}`
 }
 
-function formatSummary(project: string, count: Verified, findings: readonly Finding[]): string {
-  const broken = findings.filter(isBroken).length
-  const unnamed = findings.filter((finding) => finding.type === 'no receipt').length
+function formatSummary(project: string, count: Verified, discrepancies: readonly Discrepancy[]): string {
+  const broken = discrepancies.filter(isBroken).length
+  const unnamed = discrepancies.filter((discrepancy) => discrepancy.type === 'no receipt').length
   return [
     `${project}: ${formatCount(count.receipts, 'receipt')}, ${formatCount(count.files, 'file')}, ${formatBytes(count.bytes)} read`,
     ...(count.opened === 0 ? [] : [`${formatCount(count.opened, 'encrypted file')} opened`]),

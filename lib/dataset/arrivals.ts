@@ -219,7 +219,7 @@ async function readUnnamed(layout: Layout, project: string, unnamed: readonly st
   const vanished: string[] = []
   await forEachBounded(unnamed, AT_ONCE, async (storedAs) => {
     const path = join(layout.responsesOf(project), storedAs)
-    const found = await findStats(path)
+    const found = await findTargetStats(path)
     if (found === undefined) return void vanished.push(storedAs)
     const plainBytes = isSealedName(storedAs) ? await measureSealed(path) : undefined
     const sealed = plainBytes === undefined ? undefined : { zip: undefined }
@@ -238,7 +238,7 @@ async function readUnnamed(layout: Layout, project: string, unnamed: readonly st
   return { submissions, vanished: vanished.toSorted() }
 }
 
-async function findStats(path: string): Promise<Stats | undefined> {
+async function findTargetStats(path: string): Promise<Stats | undefined> {
   try {
     return await stat(path)
   } catch (error) {

@@ -12,7 +12,7 @@ import { digestOf, formatTombstone, formatWithdrawal, parseWithdrawal, WITHDRAWA
 import type { Belongings, OwnFile } from './belongings.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines, type ReceiptLine } from './receipt-line.ts'
-import { readContent } from './stored-content.ts'
+import { readStoredContent } from './stored-content.ts'
 import { readWithdrawals, type Withdrawals } from './withdrawals.ts'
 
 const clock = new StampClock()
@@ -57,7 +57,7 @@ async function describeUnnamed(layout: Layout, project: string, files: readonly 
   const described: WithdrawnFile[] = []
   for (const { storedAs, receipt } of files) {
     if (receipt !== undefined) continue
-    const content = await readContent(join(layout.responsesOf(project), storedAs))
+    const content = await readStoredContent(join(layout.responsesOf(project), storedAs))
     if (content.type === 'file') described.push(describe(storedAs, storedAs, content.sha256))
   }
   return described

@@ -5,7 +5,7 @@ import { createFile, remove, writeWhole } from '../durable.ts'
 import { makeDirectories } from './new-directory.ts'
 import { Placement, TakenError } from './placement.ts'
 import { foldName } from './segment.ts'
-import { readContent } from './stored-content.ts'
+import { readStoredContent } from './stored-content.ts'
 
 const UNFINISHED = '.unfinished'
 
@@ -72,7 +72,7 @@ export class ExportTree {
    */
   async write(wish: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
     const path = this.#findFree(wish)
-    const found = await readContent(join(this.root, path))
+    const found = await readStoredContent(join(this.root, path))
     const written = found.type === 'missing' ? await this.#create(path, content) : { path, ...(await this.#drain(content)) }
     if (found.type !== 'missing') {
       if (!(found.type === 'file' && found.sha256 === written.sha256)) throw differs(join(this.root, path))

@@ -4,7 +4,7 @@ import { moveOwn, putInPlace, remove, syncFile } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { forEachBounded } from './bounded.ts'
 import { syncNames } from './new-directory.ts'
-import { readContent } from './stored-content.ts'
+import { readStoredContent } from './stored-content.ts'
 
 const MOST_FILES = 64 // as many are open at once
 const MOST_BYTES = 64 * 1024 * 1024
@@ -93,7 +93,7 @@ export class Placement {
     } catch (error) {
       if (systemCode(error) === 'EEXIST') throw new TakenError(place)
       if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error
-      if ((await readContent(place)).type !== 'missing') throw new TakenError(place)
+      if ((await readStoredContent(place)).type !== 'missing') throw new TakenError(place)
       return moveOwn(unfinished, place) // a file system without links, as on a USB stick
     }
     await remove(unfinished)

@@ -55,7 +55,7 @@ export class RecordingExport {
       return isSame ? undefined : { reason: 'Another recording of the same name is in a better upload.', isDamaged: false }
     }
     try {
-      const beginning = new Beginning()
+      const beginning = new FirstBytes()
       const file = await this.#tree.write(`${this.#folder}/${this.#segments.of(name)}`, beginning.watch(readOneEntry(upload.ranges, entry)))
       this.exported.set(name, { file, header: await readWavHeader({ first: beginning.taken(), bytes: file.bytes }) })
       this.#entries.set(name, entry)
@@ -75,7 +75,7 @@ export class RecordingExport {
 }
 
 /** The first bytes of what passes by. */
-class Beginning {
+class FirstBytes {
   readonly #pieces: Buffer[] = []
   #bytes = 0
 

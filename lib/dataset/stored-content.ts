@@ -6,13 +6,13 @@ import { systemCode } from '../errors.ts'
 const READ_BYTES = 1024 * 1024
 
 /** What a stored file is found to hold: nothing where it is not there. */
-export type Content = { readonly type: 'missing' } | { readonly type: 'irregular' } | { readonly type: 'file'; readonly bytes: number; readonly sha256: string }
+export type StoredContent = { readonly type: 'missing' } | { readonly type: 'irregular' } | { readonly type: 'file'; readonly bytes: number; readonly sha256: string }
 
 /**
  * Reads a stored file to its end, without following links.
  * @param onBytes is told of each piece as it has been read
  */
-export async function readContent(path: string, onBytes: (bytes: number) => void = () => undefined): Promise<Content> {
+export async function readStoredContent(path: string, onBytes: (bytes: number) => void = () => undefined): Promise<StoredContent> {
   const handle = await openPlain(path)
   if (typeof handle === 'string') return { type: handle }
   try {

@@ -3,14 +3,14 @@ import { isEntry } from '../audit/entry.ts'
 import { listTrail, readTrailFile } from '../audit/trail.ts'
 import { systemCode } from '../errors.ts'
 import type { Layout } from '../store/layout.ts'
-import type { Finding } from './verification.ts'
+import type { Discrepancy } from './verification.ts'
 
 /**
  * Holds every line of the record of access against the line before it.
- * @param report is told of each finding as it is made
+ * @param report is told of each discrepancy as it is made
  * @returns how many files and entries there are
  */
-export async function verifyTrail(layout: Layout, report: (finding: Finding) => void): Promise<{ files: number; entries: number }> {
+export async function verifyTrail(layout: Layout, report: (discrepancy: Discrepancy) => void): Promise<{ files: number; entries: number }> {
   const files = await listTrail(layout.audit)
   let entries = 0
   for (const file of files) {

@@ -6,7 +6,7 @@ import type { SealedContent } from '../crypt/sealed-content.ts'
 import { systemCode } from '../errors.ts'
 import type { StoredFile } from './arrivals.ts'
 import { Keyring, LockedError } from './keyring.ts'
-import { readContent, type Content } from './stored-content.ts'
+import { readStoredContent, type StoredContent } from './stored-content.ts'
 import { readRanges } from './upload-archive.ts'
 import type { Slice } from './upload.ts'
 
@@ -69,8 +69,8 @@ export class Vault {
   }
 
   /** Reads a file to its end, as it was sent. What is encrypted and cannot be opened is given as no plain file. */
-  async readContent(file: StoredFile): Promise<Content> {
-    if (file.sealed === undefined) return readContent(join(this.#directory, file.storedAs))
+  async readContent(file: StoredFile): Promise<StoredContent> {
+    if (file.sealed === undefined) return readStoredContent(join(this.#directory, file.storedAs))
     try {
       const hash = createHash('sha256')
       let bytes = 0

@@ -7,7 +7,7 @@ import { forEachBounded } from './bounded.ts'
 import { LockedError, type Keyring } from './keyring.ts'
 import { listDirectory } from './projects.ts'
 import { readReceiptLines } from './receipt-line.ts'
-import { readContent } from './stored-content.ts'
+import { readStoredContent } from './stored-content.ts'
 import { readRanges } from './upload-archive.ts'
 import { isWithdrawal, readWithdrawals } from './withdrawals.ts'
 
@@ -15,7 +15,7 @@ const LEFT = 'a participant has withdrawn it, and it is still there: run withdra
 const AT_ONCE = 4 // a digest keeps a core busy; more would only wait
 
 /** Something that is not as it was promised, or not promised at all. */
-export interface Finding {
+export interface Discrepancy {
   readonly type: 'missing' | 'changed' | 'not opened' | 'broken chain' | 'unreadable' | 'torn' | 'no receipt' | 'not erased' | 'not vouched for'
   /** A path relative to the base directory. */
   readonly where: string
@@ -37,9 +37,9 @@ export interface Verified {
   promisedBytes: number
 }
 
-/** Says whether a finding means that a promise was broken. What the seed server stored has no receipts; a torn line was never answered. */
-export function isBroken(finding: Finding): boolean {
-  return finding.type !== 'no receipt' && finding.type !== 'torn'
+/** Says whether a discrepancy means that a promise was broken. What the seed server stored has no receipts; a torn line was never answered. */
+export function isBroken(discrepancy: Discrepancy): boolean {
+  return discrepancy.type !== 'no receipt' && discrepancy.type !== 'torn'
 }
 
 /** Makes an empty count. */
@@ -51,14 +51,14 @@ export function startCount(): Verified {
  * Holds every receipt of a project against the disk: each file's presence, size and SHA-256, and the chain of each
  * receipts file. Reads every byte that was promised, and changes nothing.
  * @param count is kept up to date on the way
- * @param report is told of each finding as it is made
+ * @param report is told of each discrepancy as it is made
  * @param keyring opens every encrypted file too, to its end; undefined where what is stored is all that is looked at
  */
 export async function verifyProject(
   layout: Layout,
   project: string,
   count: Verified,
-  report: (finding: Finding) => void,
+  report: (discrepancy: Discrepancy) => void,
   keyring?: Keyring,
 ): Promise<void> {
   const stored = await listDirectory(layout.responsesOf(project)) // before the receipts: those of new files follow them
@@ -79,7 +79,7 @@ export async function verifyProject(
   }
 }
 
-async function reportLeft(path: string, where: string, report: (finding: Finding) => void): Promise<void> {
+async function reportLeft(path: string, where: string, report: (discrepancy: Discrepancy) => void): Promise<void> {
   if ((await findStats(path)) !== undefined) report({ type: 'not erased', where, detail: LEFT })
 }
 
@@ -87,7 +87,7 @@ async function readPromises(
   layout: Layout,
   project: string,
   count: Verified,
-  report: (finding: Finding) => void,
+  report: (discrepancy: Discrepancy) => void,
 ): Promise<Map<string, ReceiptFile>> {
   const promised = new Map<string, ReceiptFile>()
   const directory = layout.receiptsOf(project)
@@ -133,10 +133,10 @@ async function holdAgainstDisk(
   project: string,
   file: ReceiptFile,
   count: Verified,
-  report: (finding: Finding) => void,
+  report: (discrepancy: Discrepancy) => void,
 ): Promise<boolean> {
   const where = join('uploads', 'responses', project, file.stored_as)
-  const content = await readContent(join(layout.responsesOf(project), file.stored_as), (bytes) => (count.bytes += bytes))
+  const content = await readStoredContent(join(layout.responsesOf(project), file.stored_as), (bytes) => (count.bytes += bytes))
   count.files++
   if (content.type === 'missing') {
     if ((await readWithdrawals(layout, project)).hasFile(file.stored_as)) return false // since its receipt was read
@@ -153,7 +153,7 @@ async function openWhole(
   layout: Layout,
   project: string,
   file: ReceiptFile,
-  { keyring, count, report }: { keyring: Keyring; count: Verified; report: (finding: Finding) => void },
+  { keyring, count, report }: { keyring: Keyring; count: Verified; report: (discrepancy: Discrepancy) => void },
 ): Promise<void> {
   const where = join('uploads', 'responses', project, file.stored_as)
   const path = join(layout.responsesOf(project), file.stored_as)

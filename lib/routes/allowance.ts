@@ -21,32 +21,32 @@ export interface AllowanceLimits {
  * that came with a good token count no longer; memory counts until the form has ended.
  */
 export class Allowance {
-  readonly #submissions: Tally
-  readonly #bytes: Tally
-  readonly #memory = new Tally('memory', MAX_MEMORY_BYTES, MAX_MEMORY_BYTES / PART_OF_ADDRESS)
+  readonly #submissions: Usage
+  readonly #bytes: Usage
+  readonly #memory = new Usage('memory', MAX_MEMORY_BYTES, MAX_MEMORY_BYTES / PART_OF_ADDRESS)
 
   constructor(limits: AllowanceLimits) {
     const { maxSubmissions, maxUnknownBytes, maxUnknownBytesPerAddress } = limits
-    this.#submissions = new Tally('submissions', maxSubmissions, Math.ceil(maxSubmissions / PART_OF_ADDRESS))
-    this.#bytes = new Tally('bytes without a token', maxUnknownBytes, maxUnknownBytesPerAddress)
+    this.#submissions = new Usage('submissions', maxSubmissions, Math.ceil(maxSubmissions / PART_OF_ADDRESS))
+    this.#bytes = new Usage('bytes without a token', maxUnknownBytes, maxUnknownBytesPerAddress)
   }
 
   /**
    * Begins a submission; throws `too_busy` where there are too many.
    * @param isKnown whether a good token has come already
    */
-  begin(address: string, isKnown: boolean): Share {
+  begin(address: string, isKnown: boolean): Allotment {
     const network = networkOf(address)
     const submission = this.#submissions.open(network)
     if (!isKnown) submission.add(1)
-    const share = new Share(submission, this.#bytes.open(network), this.#memory.open(network))
-    if (isKnown) share.release()
-    return share
+    const allotment = new Allotment(submission, this.#bytes.open(network), this.#memory.open(network))
+    if (isKnown) allotment.release()
+    return allotment
   }
 }
 
 /** What one submission has taken of the allowance. */
-export class Share {
+export class Allotment {
   readonly #submission: Entry
   readonly #bytes: Entry
   readonly #memory: Entry
@@ -89,7 +89,7 @@ export class Share {
 }
 
 /** Counts one kind of thing, in all and for each network. */
-class Tally {
+class Usage {
   readonly #kind: string
   readonly #limit: number
   readonly #limitOfNetwork: number

@@ -15,7 +15,7 @@ import { MultipartParser } from '../multipart/parser.ts'
 import type { StagedPart } from '../store/publisher.ts'
 import type { Receipt } from '../store/receipt.ts'
 import type { Store } from '../store/store.ts'
-import type { Allowance, Share } from './allowance.ts'
+import type { Allowance, Allotment } from './allowance.ts'
 import { FormReaders } from './form-readers.ts'
 import { Intake } from './intake.ts'
 import { Permission } from './permission.ts'
@@ -52,31 +52,31 @@ export function submit(parts: SubmitParts): Handler {
     await permission.presentHead(exchange)
     if (permission.isGranted) await readers.learn(permission.require().project)
     await parts.store.requireSpace(exchange.declaredBytes ?? 0)
-    const share = parts.allowance.begin(exchange.client.address, permission.isGranted)
+    const allotment = parts.allowance.begin(exchange.client.address, permission.isGranted)
     const endMeasure = parts.measures.begin()
     const onToken = async (authToken: string) => {
       await permission.present(authToken)
-      share.release()
+      allotment.release()
       await readers.learn(permission.require().project)
     }
     const intake = new Intake({
       stage: () => {
-        share.addFile()
+        allotment.addFile()
         return parts.store.stage(readers.expected)
       },
-      onMemory: (bytes) => share.addMemory(bytes),
+      onMemory: (bytes) => allotment.addMemory(bytes),
       onToken,
       isJson: form.isJson,
       maxFieldBytes: parts.limits.maxFieldBytes,
     })
     try {
-      await receive(parts, exchange, form, intake, share)
+      await receive(parts, exchange, form, intake, allotment)
       return await keep(parts, exchange, permission, { intake, readers })
     } catch (error) {
       await Promise.allSettled([intake.discard()]) // what failed first is what matters
       throw error
     } finally {
-      share.end()
+      allotment.end()
       endMeasure()
     }
   }
@@ -108,10 +108,10 @@ function chooseForm({ request }: Exchange, limits: SubmitLimits): Form {
   }
 }
 
-async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intake: Intake, share: Share): Promise<void> {
+async function receive(parts: SubmitParts, exchange: Exchange, form: Form, intake: Intake, allotment: Allotment): Promise<void> {
   let uncheckedBytes = 0
   const take = (chunk: Buffer): Promise<void> | undefined => {
-    share.addBytes(chunk.length)
+    allotment.addBytes(chunk.length)
     uncheckedBytes += chunk.length
     const wait = intake.take(form.parser.push(chunk))
     if (uncheckedBytes < SPACE_CHECK_BYTES) return wait

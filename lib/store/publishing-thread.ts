@@ -41,11 +41,11 @@ export interface Told {
 /** What became of the submission with this number. */
 export type Outcome = { readonly number: number } & (
   | { readonly type: 'published'; readonly published: Published }
-  | { readonly type: 'failed'; readonly failure: Failure }
+  | { readonly type: 'failed'; readonly failure: PublishFailure }
 )
 
 /** An error as it travels between threads: of an error itself all but the text would be lost. */
-export interface Failure {
+export interface PublishFailure {
   readonly message: string
   readonly stack: string | undefined
   /** Of a system error, such as `ENOSPC`. */
@@ -155,7 +155,7 @@ export class PublishingThread {
   }
 }
 
-function toError({ message, stack, code, refusal }: Failure): Error {
+function toError({ message, stack, code, refusal }: PublishFailure): Error {
   const error = Object.assign(new Error(message), { stack, ...(code === undefined ? {} : { code }) })
   return refusal === undefined ? error : new HttpError(refusal, { cause: error })
 }

@@ -4,7 +4,7 @@ import { observeSyncs, remove } from '../durable.ts'
 import { HttpError, systemCode } from '../errors.ts'
 import { Layout } from './layout.ts'
 import { Publisher, type Submission } from './publisher.ts'
-import type { Failure, Order, Outcome, Published, PublishingParts, Task, Told } from './publishing-thread.ts'
+import type { Order, Outcome, Published, PublishFailure, PublishingParts, Task, Told } from './publishing-thread.ts'
 import type { Receipt } from './receipt.ts'
 import { Receipts } from './receipts.ts'
 import { Repeats } from './repeats.ts'
@@ -79,7 +79,7 @@ function tell(outcomes: readonly Outcome[], isRoundOver: boolean): void {
   syncSeconds = []
 }
 
-function formatFailure(error: unknown): Failure {
+function formatFailure(error: unknown): PublishFailure {
   if (!(error instanceof Error)) return { message: String(error), stack: undefined, code: undefined, refusal: undefined }
   const told = error instanceof HttpError && error.cause instanceof Error ? error.cause : error
   const refusal = error instanceof HttpError ? error.code : undefined
