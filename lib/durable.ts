@@ -70,11 +70,6 @@ export function writeWhole(handle: FileHandle, buffers: readonly Buffer[], posit
   return writeAll(handle.fd, buffers, position)
 }
 
-/** Writes all of the bytes at a position, in place of what stands there. */
-export async function writeAt(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten
-}
-
 async function writeAll(descriptor: number, buffers: readonly Buffer[], position?: number): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0)
   for (let written = 0; rest.length > 0; ) {
@@ -171,7 +166,7 @@ export async function overwrite(path: string, patches: readonly Patch[]): Promis
   try {
     for (const { offset, content } of patches) {
       if ((await handle.stat()).size < offset + content.length) throw new Error(`${path} was cut while it was written over`)
-      await writeAt(handle, content, offset)
+      await writeWhole(handle, [content], offset)
     }
     await syncFile(handle)
   } finally {

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { AgeError } from '../crypt/age-error.ts'
 import type { ChunkRun, SealedContent } from '../crypt/sealed-content.ts'
 import { AlteredError } from './archive-error.ts'
-import { readWhole } from './whole-read.ts'
+import { readArchived } from './archived-bytes.ts'
 
 const MOST_BYTES = 256 * 1024 // of the plaintext, in one trip to the disk
 
@@ -16,7 +16,7 @@ export class SealedReader {
     while (at < target.length) {
       const run = content.find(position + at, Math.min(MOST_BYTES, target.length - at))
       const stored = Buffer.allocUnsafe(run.length)
-      await readWhole(handle, stored, run.at)
+      await readArchived(handle, stored, run.at)
       for (const chunk of openChunks(content, run, stored)) {
         at += copyPart(chunk, target, position, at)
         this.#held = { content, ...chunk }

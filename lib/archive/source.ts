@@ -1,8 +1,8 @@
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import type { SealedContent } from '../crypt/sealed-content.ts'
 import { ArchiveError } from './archive-error.ts'
+import { readArchived } from './archived-bytes.ts'
 import { SealedReader } from './sealed-reader.ts'
-import { readWhole } from './whole-read.ts'
 
 const MOST_OPEN = 4 // descriptors of one source, whatever the number of its slices
 
@@ -87,7 +87,7 @@ class SlicedSource implements ByteSource {
       const place = range.from + at - range.start
       const { sealed } = range
       await this.#files.use(range.path, (handle) =>
-        sealed === undefined ? readWhole(handle, target, place) : this.#sealed.read(sealed, handle, target, place),
+        sealed === undefined ? readArchived(handle, target, place) : this.#sealed.read(sealed, handle, target, place),
       )
       at = rangeEnd
     }

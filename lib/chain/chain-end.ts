@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { sha256Of } from '../sha256.ts'
+import { readWhole } from '../whole-read.ts'
 
 const MOST_BYTES = 64 * 1024 // of a last line
 const NEWLINE = 10
@@ -20,9 +21,8 @@ export async function findChainEnd(path: string): Promise<ChainEnd | undefined> 
     const found = await handle.stat()
     if (!found.isFile() || found.nlink !== 1) return undefined
     const from = Math.max(0, found.size - MOST_BYTES)
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(found.size - from), 0, found.size - from, from)
-    const tail = buffer.subarray(0, bytesRead)
-    if (bytesRead !== found.size - from || tail.at(-1) !== NEWLINE) return undefined
+    const tail = Buffer.alloc(found.size - from)
+    if (!(await readWhole(handle, tail, from)) || tail.at(-1) !== NEWLINE) return undefined
     const start = tail.lastIndexOf(NEWLINE, -2) + 1
     if (start === 0 && from > 0) return undefined
     return { bytes: found.size, previous: sha256Of(tail.subarray(start, -1)) }

@@ -1,8 +1,8 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
+import { readArchived } from '../archive/archived-bytes.ts'
 import { openChunks } from '../archive/sealed-reader.ts'
-import { readWhole } from '../archive/whole-read.ts'
 import { AgeError, NoIdentityError } from '../crypt/age-error.ts'
 import type { Identity } from '../crypt/keys.ts'
 import { measureContent, MOST_BEGIN_BYTES, SealedContent, USUAL_BEGIN_BYTES } from '../crypt/sealed-content.ts'
@@ -62,7 +62,7 @@ export class Keyring {
       const content = await readBegin(handle, size, (begin) => SealedContent.parse(begin, size, this.#identities))
       const { end } = content
       const stored = Buffer.allocUnsafe(end.length)
-      await readWhole(handle, stored, end.at)
+      await readArchived(handle, stored, end.at)
       for (const chunk of openChunks(content, end, stored)) void chunk
       return content
     })
@@ -93,7 +93,7 @@ async function withFile<Result>(path: string, work: (handle: FileHandle, size: n
 async function readBegin<Result>(handle: FileHandle, size: number, parse: (begin: Buffer) => Result | undefined): Promise<Result> {
   for (const bytes of [USUAL_BEGIN_BYTES, MOST_BEGIN_BYTES]) {
     const begin = Buffer.allocUnsafe(Math.min(bytes, size))
-    await readWhole(handle, begin, 0)
+    await readArchived(handle, begin, 0)
     const result = tryParse(() => parse(begin))
     if (result !== undefined) return result
   }

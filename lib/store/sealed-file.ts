@@ -3,8 +3,9 @@ import type { FileHandle } from 'node:fs/promises'
 import { Encryption } from '../crypt/encryption.ts'
 import { HEADER_BYTES, LateEncryption } from '../crypt/late-encryption.ts'
 import type { RecipientList } from '../crypt/recipient-list.ts'
-import { syncFile, writeAt } from '../durable.ts'
+import { syncFile, writeWhole } from '../durable.ts'
 import { free } from '../free.ts'
+import { readWhole } from '../whole-read.ts'
 import type { Arriving, Closing, Content, Zip } from './arriving.ts'
 import type { Gathered } from './gathered.ts'
 import { GrowingFile } from './growing-file.ts'
@@ -174,7 +175,7 @@ export class SealedFile implements Arriving {
     const plain = this.#describePlain(await look(end))
     const prepared = readers.digest === this.#expected.digest ? body.prepared : undefined
     const header = prepared?.header ?? body.encryption.makeHeader(readers.recipients)
-    await writeAt(handle, header, 0)
+    await writeWhole(handle, [header], 0)
     const sha256 = prepared?.hash.digest('hex') ?? (await hashAgain(handle, header, body.bytes))
     await syncFile(handle)
     await this.#file.close()
@@ -206,13 +207,8 @@ async function hashAgain(handle: FileHandle, header: Buffer, bytes: number): Pro
   return hash.digest('hex')
 }
 
-// read(2) may give less than it was asked for and still succeed.
 async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(length)
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await handle.read(buffer, at, length - at, position + at)
-    if (bytesRead === 0) throw new Error('a staged file became shorter while it was read')
-    at += bytesRead
-  }
+  if (!(await readWhole(handle, buffer, position))) throw new Error('a staged file became shorter while it was read')
   return buffer
 }
