@@ -135,6 +135,31 @@ test('where there is room for no more, a connection that has brought nothing giv
   busy.destroy()
 })
 
+const QUIET = [
+  { name: 'has brought half a head and no more', sent: 'GET / HT', isAnswered: false },
+  { name: 'has brought no other request since an answer', sent: 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', isAnswered: true },
+]
+
+test('where there is room for no more, a connection on which nothing is done gives way after ten seconds', { concurrency: true }, async (t) => {
+  const rows = QUIET.map(({ name, sent, isAnswered }) =>
+    t.test(`one that ${name}`, async (t) => {
+      const server = await startServer(t, { env: { REPROSCHEMA_BACKEND_MAX_CONNECTIONS: '2' } })
+      const [busy, quiet] = [openUpload(server.port, 200_000), connect(server.port, '127.0.0.1').on('error', () => undefined)]
+      t.after(() => busy.destroy())
+      quiet.write(sent)
+      if (isAnswered) assert.match(String((await once(quiet, 'data'))[0]), /^HTTP\/1\.1 200 /)
+      await until('it is under way', async () => (await listUploads(server.basedir)).length === 1)
+      const closed = once(quiet.resume(), 'close')
+      const visit = () => request(`${server.url}/`, { headers: { connection: 'close' } }).catch(() => undefined)
+      isRefusal((await visit()) ?? assert.fail('no answer'), 503, 'too_busy')
+      await until('somebody else is served', async () => (await visit())?.status === 200)
+      await closed
+      assert.equal(busy.destroyed, false)
+    }),
+  )
+  await Promise.all(rows)
+})
+
 /** Says whether the process that listens on a port still has the connection from another one (proc_net(5)). */
 async function isOpen(port: number, from: number): Promise<boolean> {
   const ends = [port, from].map((each) => each.toString(16).toUpperCase().padStart(4, '0'))

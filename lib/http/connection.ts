@@ -17,6 +17,8 @@ export class Connection {
   client: Client | undefined
   /** When it was opened, by `performance.now`. */
   readonly openedAtMs = performance.now()
+  /** Since when nothing has been worked on, by `performance.now`; it tells nothing while something is. */
+  idleSinceMs = this.openedAtMs
   /** How many bytes had come over it when it was opened: of a TLS handshake, for one. */
   bytesBefore = 0
   #wasUsed = false
@@ -81,6 +83,7 @@ export class Connection {
   /** Ends the work on a request. */
   end(): void {
     this.#current = undefined
+    this.idleSinceMs = performance.now()
   }
 
   /** Says that no more can be read: a body that is not complete never will be. */
