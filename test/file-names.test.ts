@@ -217,6 +217,15 @@ test('a plain file in the place of a project directory is left as it is', async 
   assertAccepted(await post(server, formatMultipart([filePart('file', 'a', ''), textPart('auth_token', other)])))
 })
 
+test('a project whose directory of receipts is a file is refused, and nothing of a submission stays', async (t) => {
+  const server = await startServer(t)
+  await writeFile(join(server.basedir, 'receipts', 'study'), 'mine')
+  const answer = await submitFile(server)
+  assert.deepEqual([answer.status, answer.json['code']], [409, 'unusable_project'])
+  await nothingIsLeft(server)
+  assert.equal(await readFile(join(server.basedir, 'receipts', 'study'), 'utf8'), 'mine')
+})
+
 async function submitFile(server: Running) {
   return post(server, formatMultipart([filePart('file', 'a.wav', 'RIFF'), filePart('file', 'b.wav', 'RIFF'), textPart('auth_token', await askToken(server))]))
 }

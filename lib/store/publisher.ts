@@ -73,7 +73,7 @@ export class Publisher {
 
   /** Makes ready what `publish` needs: the project's directory, and every file durable in the staging directory. */
   async prepare({ project, files }: Submission): Promise<void> {
-    await this.#ensureProject(project)
+    await tellUnusable(this.#directories.ensure(this.#layout.responsesOf(project)))
     // One after another: a thousand small files must not take a thousand descriptors.
     for (const { path, held } of files) if (held !== undefined) await this.#staging.createStaged(path, held)
   }
@@ -110,19 +110,12 @@ export class Publisher {
       if (ageMs >= 0 && ageMs < GRANTED_MS) return
       if ((await findStats(this.#layout.recordOfToken(tokenSha256))) === undefined) throw new HttpError('unauthorized_token')
     }
-    await this.#receipts.append(receipt, async () => {
+    const append = this.#receipts.append(receipt, async () => {
       await requireToken().catch((error: unknown) => (refusal = error))
       return refusal === undefined
     })
+    await tellUnusable(append)
     if (refusal !== undefined) throw refusal
-  }
-
-  async #ensureProject(project: string): Promise<void> {
-    try {
-      await this.#directories.ensure(this.#layout.responsesOf(project))
-    } catch (error) {
-      throw error instanceof NotDirectoryError ? new HttpError('unusable_project', { cause: error }) : error
-    }
   }
 
   async #publishOnce(submission: Submission): Promise<Receipt> {
@@ -156,6 +149,14 @@ export class Publisher {
       throw error
     }
     return path
+  }
+}
+
+async function tellUnusable(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    throw error instanceof NotDirectoryError ? new HttpError('unusable_project', { cause: error }) : error
   }
 }
 
