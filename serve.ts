@@ -18,6 +18,7 @@ const LISTENING = new Set<unknown>(['listen', 'bind', 'getaddrinfo']) // system 
 const NO_SOCKETS = 'Sockets of systemd and several processes cannot be used together: set REPROSCHEMA_BACKEND_WORKERS to 1, or leave the .socket unit out.'
 const SECRET_KEY = /AGE-SECRET-KEY-1[0-9A-Z]+/gi
 const POOL_THREADS = '16' // syncs at once: the disk makes several files durable in the time of one
+const ERASED_LINE = '\r\u001b[K' // ECMA-48 8.3.41: to the end of the line
 const SAME_REQUEST_MS = 1000 // Ctrl-C reaches us from the terminal, and once more from npm
 
 process.umask(0o077)
@@ -184,14 +185,23 @@ function print(line: string): void {
 }
 
 function output(): Output {
-  const showProgress = (line: string) => process.stderr.write(`\r\u001b[K${line}`) // ECMA-48 8.3.41: erase to the end of the line
+  const isWatched = process.stderr.isTTY
+  const showProgress = (line: string) => process.stderr.write(`${ERASED_LINE}${line}`)
+  let interruption = ''
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      process.stderr.write(`${isWatched ? ERASED_LINE : ''}${interruption}`)
+      process.kill(process.pid, signal) // heard once: it ends us now, and who called us sees by which one
+    })
+  }
   return {
     print,
     write: (bytes) => new Promise((resolve, reject) => process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()))),
     tell: (line) => void process.stderr.write(`${line}\n`),
     input: () => process.stdin,
     note: () => undefined, // until a command is recorded
-    showProgress: process.stderr.isTTY ? showProgress : undefined,
+    showProgress: isWatched ? showProgress : undefined,
+    ifInterrupted: (line) => (interruption = `${line}\n`),
     environment: process.env,
     program: programName(),
     version: readVersion(),

@@ -33,6 +33,7 @@ export async function runCommand(args: readonly string[], env: Readonly<Record<s
     input: () => piecesOf(Buffer.from(input)),
     note: () => undefined,
     showProgress: undefined,
+    ifInterrupted: () => undefined,
     environment: environment(env),
     program: 'node dist/serve.js',
     version: (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version,

@@ -46,6 +46,23 @@ test('an export that was killed is completed by --resume, as of the moment when 
   assert.equal(await readFile(join(killed, 'SHA256SUMS'), 'utf8'), await readFile(join(whole, 'SHA256SUMS'), 'utf8'))
 })
 
+for (const signal of ['INT', 'TERM'] as const) {
+  test(`an export that SIG${signal} ends says how it is completed`, async (t) => {
+    if (!needs(t, 'strace', 'strace')) return
+    const server = await startServer(t)
+    for (const participant of ['anna', 'berta', 'carla']) await sendSession(server, participant)
+    const out = join(await temporaryDirectory(t), 'out')
+    const through = ['-f', '-qq', '-o', '/dev/null', '-e', 'trace=link', '-e', `inject=link:signal=${signal}:when=5`]
+    const args = ['export', 'study', out, '--basedir', server.basedir]
+    const ended = spawnSync('strace', [...through, process.execPath, PROGRAM, ...args], { encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+    assert.deepEqual([ended.signal, ended.stdout], [`SIG${signal}`, ''])
+    assert.equal(ended.stderr, `Interrupted. What is in ${out} is kept: complete it with --resume.\n`)
+    const { status, stdout } = await runExport(server.basedir, out, '--resume')
+    assert.equal(status, 0, stdout)
+    assert.match(stdout, /^study: 3 sessions \(0 incomplete/)
+  })
+}
+
 test('an export that fills its disk says where, and is completed by --resume', async (t) => {
   if (!needs(t, 'prlimit', 'util-linux')) return
   const server = await startServer(t)

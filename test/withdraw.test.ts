@@ -440,6 +440,15 @@ describe('withdraw', { concurrency: 4 }, () => {
     assert.match((await runVerify(basedir)).stdout, /^study: 3 receipts, 3 files, .*; 3 receipts withdrawn; nothing missing/)
   })
 
+  test('whoever interrupts it is told to run it again', async (t) => {
+    if (!needs(t, 'strace', 'strace')) return
+    const { basedir } = await makeCopy(t)
+    const ended = await withdrawThrough(basedir, 'p-x', ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=unlink', '-e', 'inject=unlink:signal=INT:when=1'])
+    assert.deepEqual([ended.status, ended.stdout, ended.stderr], [null, '', 'Interrupted. Some of it may be erased, and the rest not: run the same command again.\n'])
+    assert.equal((await runWithdraw(basedir, 'p-x', '--yes')).status, 0)
+    assert.match((await runWithdraw(basedir, 'p-x')).stdout, NOTHING)
+  })
+
   test('what goes is written down before anything is touched, and files are gone for good before their receipts', async (t) => {
     if (!needs(t, 'strace', 'strace')) return
     const { basedir, gone } = await makeCopy(t)

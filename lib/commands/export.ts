@@ -33,7 +33,7 @@ type Selected = Selection & { readonly identities: string | undefined }
  * Writes a project's data as a dataset into a directory of its own.
  * @returns the exit code: 0 if everything was written
  */
-export async function exportDataset(args: readonly string[], { print, note, tell, input, showProgress, environment }: Output): Promise<number> {
+export async function exportDataset(args: readonly string[], { print, note, tell, input, showProgress, ifInterrupted, environment }: Output): Promise<number> {
   const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
     flags: { since: { type: 'string' }, participant: { type: 'string' }, resume: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['project', 'out'],
@@ -55,6 +55,7 @@ export async function exportDataset(args: readonly string[], { print, note, tell
     await syncNames(root)
   }
   const count: ExportCount = { files: 0, bytes: 0, ofFiles: 0, ofBytes: 0 }
+  ifInterrupted(`Interrupted. What is in ${root} is kept: complete it with --resume.`)
   const progress = new Progress(showProgress, () => count)
   try {
     const exported = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })

@@ -14,6 +14,8 @@ export interface Output {
   readonly note: (fields: EntryFields) => void
   /** Shows a line in the place of the one before it; undefined where nobody watches a terminal. */
   readonly showProgress: ((line: string) => void) | undefined
+  /** Says what standard error tells where a signal ends the command: Ctrl-C, or one that asks it to end. */
+  readonly ifInterrupted: (line: string) => void
   /** What a person calls to run this program: `reproschema-backend` where it is installed. */
   readonly program: string
   readonly version: string

@@ -39,7 +39,7 @@ interface Wish {
  * Shows what of a participant who withdraws would go; with `--yes` it goes.
  * @returns the exit code: 1 where something that names the participant was to go, and stays
  */
-export async function withdraw(args: readonly string[], { print, tell, note, input, environment }: Output): Promise<number> {
+export async function withdraw(args: readonly string[], { print, tell, note, input, ifInterrupted, environment }: Output): Promise<number> {
   const { layout, positionals, text, texts, isSet } = readArguments(args, environment, {
     flags: { participant: { type: 'string' }, yes: { type: 'boolean' }, json: { type: 'boolean' }, ...IDENTITY_FLAG },
     names: ['project'],
@@ -49,6 +49,7 @@ export async function withdraw(args: readonly string[], { print, tell, note, inp
   if (participant === '') throw new ConfigError(['--participant is missing: withdraw PROJECT --participant X.'])
   const keyring = await readKeyring(texts('identity'), { input, tell })
   const wish = { layout, project, participant, keyring, args }
+  if (isSet('yes')) ifInterrupted('Interrupted. Some of it may be erased, and the rest not: run the same command again.')
   const tokens = isProject(project) ? await findTokens(wish) : []
   if (tokens.length === 0) await findProjects(layout, project)
   const told = isSet('yes') ? await withRight(wish, () => eraseAll(wish)) : await look(wish, tokens)
