@@ -20,6 +20,7 @@ import type { Handler } from './http/router.ts'
 import { Log } from './log.ts'
 import type { Family } from './metrics/family.ts'
 import { Measures } from './metrics/measures.ts'
+import { isOurFault, logAnswer } from './request-log.ts'
 import { Admin } from './routes/admin.ts'
 import { Allowance } from './routes/allowance.ts'
 import { readyz } from './routes/health.ts'
@@ -78,57 +79,33 @@ export class Service {
     const isVerbose = config.isDevelopment || config.isLogPrinted
     const log = new Log({ directory: layout.logs, print, isVerbose, limitBytes: config.logBytes, adminToken, relay: primary?.writeLine })
     const processName = randomBytes(4).toString('hex')
-    const store = new Store(layout, directories, processName, config.reserveBytes)
-    const audit = new Audit({
+    this.#parts = parts
+    this.log = log
+    this.newToken = fixedToken === undefined ? adminToken : undefined
+    this.#store = new Store(layout, directories, processName, config.reserveBytes)
+    this.#audit = new Audit({
       directory: layout.audit,
       directories,
       processName,
       onFailure: (error) => log.error('record of access cannot be written', error),
       onRecovery: (lost) => log.info('record of access is written again', { lost }),
     })
-    const grants = new Grants(layout.tokens, directories)
-    const readiness = new ReadinessCheck({
-      probe: (onLook) => store.probe(onLook),
-      ...READY,
-      onChange: ({ isReady, looks }) => log.info(isReady ? 'ready again' : 'not ready', looks),
-    })
-    const measures = new Measures({
-      ...runtime,
-      tokensAlive: () => grants.countAlive(Date.now()),
-      room: () => store.knownRoom,
-      isReady: () => {
-        if (readiness.wasReady === false) void readiness.ask() // of several processes another may be asked from now on
-        return readiness.wasReady
-      },
-    })
-    const { silenceHours, studyHours } = config
-    const target = primary === undefined ? config.alert : undefined // of several, one looks and tells for all
-    this.log = log
-    this.newToken = fixedToken === undefined ? adminToken : undefined
-    this.#parts = parts
-    this.#store = store
-    this.#audit = audit
-    this.#grants = grants
-    this.#measures = measures
-    this.#alerting = new Alerting({ ...runtime, target, silenceHours, studyHours, layout, log, measures, room: () => store.knownRoom })
-    this.#advise = adviseOnce(log)
-    this.#stopObserving = observeSyncs((seconds) => measures.synced(seconds))
-
-    const admin = new Admin({ adminToken, onRefused: audit.repeated('admin_token_refused', MINUTE_MS) })
-    const clients = new Clients(layout.clients, directories)
-    const keys = new ProjectKeys({
+    this.#grants = new Grants(layout.tokens, directories)
+    this.#keys = new ProjectKeys({
       places: layout,
       serverList: config.recipients ?? config.recipientsFile,
       onFallback: (project, reason) => log.info('recipients not used', { project, reason }),
     })
-    this.#keys = keys
-    this.routes = {
-      readyz: readyz(readiness),
-      metrics: metrics({ admin, read: primary?.readMetrics ?? (async () => measures.read()), onRead: audit.repeated('metrics_read', HOUR_MS) }),
-      token: token({ admin, audit, grants, clients, keys, log }),
-      register: register({ admin, audit, clients, isLocalAllowed: config.isDevelopment, log }),
-      submit: submit({ grants, store, log, measures, limits: config, allowance: new Allowance(config), keys }),
-    }
+    const readiness = new ReadinessCheck({
+      probe: (onLook) => this.#store.probe(onLook),
+      ...READY,
+      onChange: ({ isReady, looks }) => log.info(isReady ? 'ready again' : 'not ready', looks),
+    })
+    this.#measures = this.#makeMeasures(readiness)
+    this.#alerting = this.#makeAlerting()
+    this.#advise = adviseOnce(log)
+    this.#stopObserving = observeSyncs((seconds) => this.#measures.synced(seconds))
+    this.routes = this.#makeRoutes(adminToken, readiness)
   }
 
   /** Makes the directories, completes what dead processes had begun, and opens the log. */
@@ -180,7 +157,7 @@ export class Service {
   /** Takes note of an answer. */
   answered(answered: Answered): void {
     const { path, status, milliseconds, error, requestId } = answered
-    note(this.log, answered)
+    logAnswer(this.log, answered)
     this.#measures.answered({ route: this.#parts.isRoute(path) ? path : '(other)', status, seconds: milliseconds / 1000 }) // any path may be asked for
     if (error !== undefined) this.refused(error)
     this.#advise(answered)
@@ -206,6 +183,39 @@ export class Service {
     await Promise.all([this.#store.close(), this.#audit.close()])
   }
 
+  #makeMeasures(readiness: ReadinessCheck): Measures {
+    return new Measures({
+      ...this.#parts.runtime,
+      tokensAlive: () => this.#grants.countAlive(Date.now()),
+      room: () => this.#store.knownRoom,
+      isReady: () => {
+        if (readiness.wasReady === false) void readiness.ask() // of several processes another may be asked from now on
+        return readiness.wasReady
+      },
+    })
+  }
+
+  #makeAlerting(): Alerting {
+    const { config, runtime, layout } = this.#parts
+    const { silenceHours, studyHours } = config
+    const target = runtime.primary === undefined ? config.alert : undefined // of several, one looks and tells for all
+    return new Alerting({ ...runtime, target, silenceHours, studyHours, layout, log: this.log, measures: this.#measures, room: () => this.#store.knownRoom })
+  }
+
+  #makeRoutes(adminToken: string, readiness: ReadinessCheck): Record<ServiceRoute, Handler> {
+    const { config, runtime, layout } = this.#parts
+    const [log, audit, grants, keys, measures] = [this.log, this.#audit, this.#grants, this.#keys, this.#measures]
+    const admin = new Admin({ adminToken, onRefused: audit.repeated('admin_token_refused', MINUTE_MS) })
+    const clients = new Clients(layout.clients, this.#directories)
+    return {
+      readyz: readyz(readiness),
+      metrics: metrics({ admin, read: runtime.primary?.readMetrics ?? (async () => measures.read()), onRead: audit.repeated('metrics_read', HOUR_MS) }),
+      token: token({ admin, audit, grants, clients, keys, log }),
+      register: register({ admin, audit, clients, isLocalAllowed: config.isDevelopment, log }),
+      submit: submit({ grants, store: this.#store, log, measures, limits: config, allowance: new Allowance(config), keys }),
+    }
+  }
+
   #noteFailure(code: string, requestId: string): void {
     const { primary } = this.#parts.runtime
     if (primary === undefined) this.#alerting.noteFailure(code, requestId)
@@ -225,25 +235,4 @@ export class Service {
   async #attempt(failure: string, work: () => Promise<void>): Promise<void> {
     await work().catch((error: unknown) => this.log.error(failure, error))
   }
-}
-
-function isOurFault({ code }: HttpError): boolean {
-  return code === 'internal' || code === 'unusable_project'
-}
-
-function note(log: Log, { requestId, request, client, path, status, bytes, answeredAtMs, error }: Answered): void {
-  log.access({
-    answeredAtMs,
-    address: client.address,
-    method: request.method ?? '-',
-    target: request.url ?? '-',
-    httpVersion: request.httpVersion,
-    status,
-    bytes: request.method === 'HEAD' ? 0 : bytes,
-    referer: request.headers.referer,
-    userAgent: request.headers['user-agent'],
-  })
-  if (error === undefined) return
-  if (isOurFault(error)) log.error('failed', error, { request: requestId, code: error.code, path })
-  else log.info('refused', { request: requestId, code: error.code, detail: error.detail })
 }

@@ -8,7 +8,7 @@ import { ROOT } from './harness.ts'
 const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['serve.ts']],
   [['lib/workers/']],
-  [['lib/app.ts', 'lib/entrance.ts', 'lib/service.ts', 'lib/advice.ts', 'lib/runtime.ts']],
+  [['lib/app.ts', 'lib/entrance.ts', 'lib/service.ts', 'lib/request-log.ts', 'lib/advice.ts', 'lib/runtime.ts']],
   [['lib/routes/'], ['lib/commands/'], ['lib/alerts/']],
   [['lib/datasheet/']],
   [['lib/dataset/'], ['lib/doctor/']],
