@@ -79,12 +79,13 @@ function formatReading({ project, layout, settings, rights }: SheetParts): strin
   const users = uid === 0 ? 'root' : `root, and user ${uid}`
   const owner = `On this machine: ${users} (group ${gid}), to whom the base directory belongs, mode ${mode.toString(8).padStart(4, '0')}.`
   const others = (mode & 0o077) === 0 ? 'Others may not enter it.' : 'Others may enter it, but none of the directories in the table.'
+  const madeToken = settings.token_in_log ? ` **The server made it itself: it stands in ${code('logs/console.log')}.**` : ''
   const origins = settings.cors_origins === '*' ? 'any web site' : settings.cors_origins.map(code).join(', ')
   return [
     `${owner} ${open.length > 0 ? `**Others may look into ${open.map(code).join(', ')}:** ${code(`chmod -R go= ${quote(layout.basedir)}`)} ends that.` : others}`,
     ...(foreign.length === 0 ? [] : [`**${foreign.map(code).join(', ')} ${foreign.length === 1 ? 'belongs' : 'belong'} to another user**, who can read it.`]),
     'Over the network: nobody. No address of the server gives out what was sent.',
-    `Whoever has the admin token can issue auth tokens, register web apps and see counts by project, as programs on this machine can without it (${code('/metrics')}); nobody reads with it what was sent.${settings.token_in_log ? ` **The server made it itself: it stands in ${code('logs/console.log')}.**` : ''}`,
+    `Whoever has the admin token can issue auth tokens, register web apps and see counts by project, as programs on this machine can without it (${code('/metrics')}); nobody reads with it what was sent.${madeToken}`,
     `Whoever has an auth token, as a participant's page does, can add to ${code(project)} until it expires, and read nothing. In a browser pages of ${origins} may do so.`,
     ...(settings.development ? ['**The server runs in development mode:** web apps on private addresses may be registered.'] : []),
   ]
@@ -117,10 +118,13 @@ function formatLeaving({ settings }: SheetParts): string[] {
   const { alerts } = settings
   const holds = 'An alert has its kind, a sentence, counts, times, the name of the machine, names of projects, and ids of uploads and requests; no name and no data of a participant.'
   const target = alerts === null ? undefined : /^https?:/.test(alerts) ? `to ${code(alerts)}, over the network` : `to the program ${code(alerts)}, which may send them on`
+  const printed = settings.log_printed
+    ? '**All log lines, with IP addresses, also go to standard output:** to the journal, as a rule.'
+    : `Log lines go to the files in the table alone. Standard output, for the journal as a rule, has where the server listens and when it stops${settings.token_in_log ? ', **and the admin token**' : ''}.`
   return [
     'Answers to whoever sends: names, lengths and SHA-256 of what they sent.',
     target === undefined ? 'No alerts: none are set.' : `Alerts ${target}. ${holds}`,
-    settings.log_printed ? '**All log lines, with IP addresses, also go to standard output:** to the journal, as a rule.' : `Log lines go to the files in the table alone. Standard output, for the journal as a rule, has where the server listens and when it stops${settings.token_in_log ? ', **and the admin token**' : ''}.`,
+    printed,
     'The server sends nothing else. An export that is made here stands in the record of access; a copy of the base directory, and an export of that copy, does not.',
   ]
 }
@@ -129,11 +133,13 @@ function formatCommands({ project, program, layout, rights, readers, holdings }:
   const call = (words: string) => `${program} ${words} --basedir ${quote(plain(layout.basedir))}`
   const withdraw = call(`withdraw ${project} --participant NAME`)
   const hasSealed = holdings.sealed.files > 0 || readers.recipients?.length !== 0
+  const user = rights.uid === 0 ? 'root' : `root or user ${rights.uid}`
+  const ofSealed = hasSealed ? ` Encrypted files are known by their tokens and names alone, unless ${code('--identity FILE')} gives a key.` : ''
   return [
     '',
     '## How a participant withdraws, and how to check this page',
     '',
-    `On this machine, as ${rights.uid === 0 ? 'root' : `root or user ${rights.uid}`}. The first shows what of the participant NAME would go, the second erases it: tokens, receipts and files. It reaches no copy, no export and no IP address in a log.${hasSealed ? ` Encrypted files are known by their tokens and names alone, unless ${code('--identity FILE')} gives a key.` : ''}`,
+    `On this machine, as ${user}. The first shows what of the participant NAME would go, the second erases it: tokens, receipts and files. It reaches no copy, no export and no IP address in a log.${ofSealed}`,
     '',
     '```sh',
     withdraw,
