@@ -237,6 +237,8 @@ test('each kind is sent once in a while; those held back are told together, with
   await until('the others are told', () => sent.length === 3)
   assert.equal(seen()[2], 'submission_failed c 2')
   alerts.close()
+  alerts.raise(alert('low_space', 'e'))
+  assert.equal(sent.length, 3, 'nothing is sent after the end')
 })
 
 test('what lasts is told when it begins, and again after a while', () => {

@@ -13,6 +13,7 @@ export interface AlertsParts {
 export class Alerts {
   readonly #parts: AlertsParts
   readonly #held = new Map<AlertKind, { count: number; last: Alert | undefined; timer: NodeJS.Timeout }>()
+  #isClosed = false
 
   constructor(parts: AlertsParts) {
     this.#parts = parts
@@ -20,6 +21,7 @@ export class Alerts {
 
   /** Sends an alert some time soon, or holds it back. Never throws, and nothing waits for it. */
   raise(alert: Alert): void {
+    if (this.#isClosed) return
     const held = this.#held.get(alert.kind)
     if (held === undefined) return this.#send(alert, 1)
     held.count++
@@ -28,6 +30,7 @@ export class Alerts {
 
   /** Sends nothing any more. */
   close(): void {
+    this.#isClosed = true
     for (const { timer } of this.#held.values()) clearTimeout(timer)
   }
 
