@@ -32,7 +32,7 @@ const ROWS: readonly (readonly (readonly string[])[])[] = [
   [['lib/directories.ts']],
   [['lib/durable.ts'], ['lib/settings/']],
   [['lib/identity.ts'], ['lib/crypt/']],
-  [['lib/errors.ts'], ['lib/json.ts'], ['lib/sha256.ts'], ['lib/project.ts'], ['lib/form-event.ts'], ['lib/shared-run.ts'], ['lib/disk-call.ts'], ['lib/free.ts'], ['lib/every.ts'], ['lib/whole-read.ts']],
+  [['lib/errors.ts'], ['lib/json.ts'], ['lib/sha256.ts'], ['lib/project.ts'], ['lib/form-event.ts'], ['lib/shared-run.ts'], ['lib/disk-call.ts'], ['lib/free.ts'], ['lib/every.ts'], ['lib/whole-read.ts'], ['lib/shell.ts']],
 ]
 
 const files = ['serve.ts', ...readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' }).map((path) => posix.join('lib', path))]

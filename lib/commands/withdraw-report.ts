@@ -2,7 +2,8 @@ import type { Grant } from '../access/grants.ts'
 import type { Belongings } from '../dataset/belongings.ts'
 import type { Unerased } from '../dataset/erasure.ts'
 import { looksSame } from '../dataset/mentions.ts'
-import { formatTable, plain, quote, quoteBytes } from './terminal.ts'
+import { quote, quoteBytes } from '../shell.ts'
+import { formatTable, plain } from './terminal.ts'
 import { formatBytes, formatCount } from './units.ts'
 
 /** What `withdraw` tells: what would go, or has gone, and what stays. */
