@@ -5,6 +5,7 @@ import { AgeError } from '../crypt/age-error.ts'
 import { parseIdentities, type Identity } from '../crypt/keys.ts'
 import { Keyring } from '../dataset/keyring.ts'
 import { systemCode } from '../errors.ts'
+import { quote } from '../shell.ts'
 import type { Output } from './output.ts'
 import { plain } from './terminal.ts'
 
@@ -59,7 +60,7 @@ async function readIdentityFile(path: string, tell: (line: string) => void): Pro
     try {
       const found = await handle.stat()
       if (found.isDirectory() || found.size > MOST_BYTES) throw new ConfigError([`${name} is no identity file, which holds a line that begins with AGE-SECRET-KEY-1.`])
-      if (found.isFile() && (found.mode & OF_OTHERS) !== 0) tell(`WARNING: other users of this machine may read ${name}, which opens the recordings. Run: chmod 600 ${name}`)
+      if (found.isFile() && (found.mode & OF_OTHERS) !== 0) tell(`WARNING: other users of this machine may read ${name}, which opens the recordings. Run: chmod 600 ${quote(name)}`)
       return await handle.readFile('utf8')
     } finally {
       await handle.close()
