@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { chmod, chown, cp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, request as requestOf, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { existsSync, readFileSync } from 'node:fs'
@@ -104,9 +104,13 @@ test('`doctor` says what to change', async (t) => {
 const faults: readonly { name: string; make: (basedir: string) => Promise<unknown>; says: RegExp; status?: number }[] = [
   { name: 'a base directory that is not there', make: (basedir) => rm(basedir, { recursive: true }), says: /^FAILED {3}base directory: .* cannot be used: ENOENT\. Change: start the server once/ },
   { name: 'a base directory of nobody', make: (basedir) => rm(join(basedir, 'uploads'), { recursive: true }), says: /^FAILED {3}base directory: \S+\/copy is not the base directory of a server: it has no directory uploads\/responses\. Change: start the server once/ },
-  { name: 'directories that others may read', make: (basedir) => chmod(join(basedir, 'receipts'), 0o755), says: /^warning {2}modes: other users of this machine may read \S+\/receipts\. Change: chmod -R go= \S+$/m, status: 0 },
+  { name: 'directories that others may read', make: (basedir) => openTo(basedir, '.', 'receipts'), says: /^warning {2}modes: other users of this machine may read \S+\/receipts\. Change: chmod -R go= \S+$/m, status: 0 },
   { name: 'a directory that its owner may not write', make: (basedir) => chmod(join(basedir, 'receipts'), 0o500), says: /^FAILED {3}modes: the server may not read and write \S+\/receipts\. Change: chmod u\+rwx \S+\/receipts$/m },
 ]
+async function openTo(basedir: string, ...paths: readonly string[]): Promise<void> {
+  for (const path of paths) await chmod(join(basedir, path), 0o755)
+}
+
 test('`doctor` finds', async (t) => {
   const server = await startServer(t)
   await server.stop()
@@ -130,7 +134,52 @@ test('`doctor` finds a token that belongs to another user', async (t) => {
   await chown(join(server.basedir, 'tokens', file), OTHER_USER, OTHER_USER)
   const examined = await examine(server.basedir)
   assert.equal(examined.status, 1)
-  assert.match(examined.stdout, /^FAILED {3}owner: \S+\/tokens\/\S+\.json belongs to another user than \S+\. Change: chown -R \d+:\d+ \S+$/m)
+  assert.match(examined.stdout, /^FAILED {3}owner: \S+\/tokens\/\S+\.json belongs to another user than \S+\. Change: chown -RH \d+:\d+ \S+$/m)
+})
+
+const foreign = ['uploads/responses/study', 'receipts/study', 'keys', 'keys/proofs', 'servers']
+test('`doctor` finds a directory that belongs to another user, and what it says mends that', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can give a directory to another user')
+  const server = await startServer(t)
+  await submitForm(server, [['file', Buffer.from('voice'), 'voice.wav'], ['auth_token', await askToken(server, { project: 'study' })]])
+  await mkdir(join(server.basedir, 'keys/proofs'), { recursive: true, mode: 0o700 })
+  const basedir = join(await temporaryDirectory(t), "the lab's link")
+  await symlink(server.basedir, basedir)
+  for (const path of foreign) {
+    await chown(join(basedir, path), OTHER_USER, OTHER_USER)
+    const examined = await examine(basedir)
+    assert.equal(examined.status, 1, path)
+    const [, named, command = ''] = /^FAILED {3}owner: (.+) belongs to another user than .+\. Change: (chown -RH .+)$/m.exec(examined.stdout) ?? []
+    assert.equal(named, join(basedir, path), examined.stdout)
+    assert.equal(spawnSync('sh', ['-c', command]).status, 0, command)
+    assert.match((await examine(basedir)).stdout, /^ok {7}owner: .* and its directories belong to user 0$/m)
+  }
+})
+
+test('`doctor` does not take for open what is behind a door that is closed', async (t) => {
+  const server = await startServer(t)
+  await openTo(server.basedir, 'uploads', 'receipts')
+  assert.match((await examine(server.basedir)).stdout, /^ok {7}modes: only the server may read what it keeps$/m)
+  await openTo(server.basedir, '.')
+  assert.match((await examine(server.basedir)).stdout, /^warning {2}modes: other users of this machine may read \S+\/uploads and 1 more\./m)
+})
+
+test('`doctor` goes on where its user may list a directory and not enter it', async (t) => {
+  const through = await asOtherUser(t)
+  if (through === undefined) return
+  const server = await startServer(t)
+  await server.stop()
+  assert.equal(spawnSync('chown', ['-R', `${OTHER_USER}`, server.basedir]).status, 0)
+  await mkdir(join(server.basedir, 'keys/lists'), { recursive: true })
+  for (const path of ['keys', 'logs']) {
+    await chown(join(server.basedir, path), OTHER_USER, OTHER_USER)
+    await chmod(join(server.basedir, path), 0o600)
+  }
+  const examined = await examineAside(server.basedir, [], {}, through)
+  assert.deepEqual([examined.status, examined.stderr], [1, ''])
+  const [trouble, ...others] = troubles(examined)
+  assert.match(String(trouble), /^FAILED {3}modes: the server may not read and write \S+\/logs and 1 more\. Change: chmod u\+rwx /)
+  assert.deepEqual(others.map((line) => line.slice(9).split(':')[0]), ['server', 'recipients'])
 })
 
 test('`doctor` tells a user who may not look so', async (t) => {

@@ -1,15 +1,17 @@
-import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { constants, type Dirent } from 'node:fs'
+import { access, mkdir, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createWhole, putInPlace, syncDirectory } from '../durable.ts'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
+import { quote } from '../shell.ts'
 import type { Layout } from '../store/layout.ts'
 import { fileSystemOf } from './file-system.ts'
 import { failed, ok, warning, type Finding } from './finding.ts'
+import { findRights } from './rights.ts'
 
 const GiB = 1024 ** 3
 const FEW_INODES = 10_000
-const READABLE_BY_OTHERS = 0o077
 const OWNER_RIGHTS = 0o700
 
 /**
@@ -33,38 +35,38 @@ export async function examineBasedir(layout: Layout, reserveBytes: number | unde
 }
 
 async function examineOwners(layout: Layout): Promise<Finding[]> {
-  const owner = await stat(layout.basedir)
-  const directories = [dirname(layout.responses), layout.responses, layout.staging, layout.receipts, layout.tokens, layout.clients, layout.logs, layout.audit, layout.servers]
-  const files = (await Promise.all([layout.tokens, layout.clients, layout.logs, layout.audit].map(pathsIn))).flat()
-  const [others, open, closed]: [string[], string[], string[]] = [[], [], []]
-  for (const path of [layout.basedir, ...directories, ...files]) {
-    const found = path === layout.basedir ? await stat(path, { bigint: true }) : await findStats(path)
-    if (found === undefined) continue
-    const mode = Number(found.mode)
-    if (Number(found.uid) !== owner.uid) others.push(path)
-    if (found.isDirectory() && (mode & OWNER_RIGHTS) !== OWNER_RIGHTS) closed.push(path)
-    if (path !== layout.basedir && (mode & READABLE_BY_OTHERS) !== 0) open.push(path)
-  }
-  const owned = `${owner.uid}:${owner.gid}`
+  const { basedir } = layout
+  const { uid, gid, open, foreign, closed } = await findRights(basedir, await pathsOf(layout))
   return [
-    others.length === 0
-      ? ok('owner', `all of ${layout.basedir} belongs to user ${owner.uid}`)
-      : failed('owner', `${first(others)} belongs to another user than ${layout.basedir}`, `chown -R ${owned} ${layout.basedir}`),
+    foreign.length === 0
+      ? ok('owner', `${basedir} and its directories belong to user ${uid}`)
+      : failed('owner', `${first(foreign)} ${foreign.length === 1 ? 'belongs' : 'belong'} to another user than ${basedir}`, `chown -RH ${uid}:${gid} ${quote(basedir)}`),
     closed.length > 0
-      ? failed('modes', `the server may not read and write ${first(closed)}`, `chmod u+rwx ${closed.join(' ')}`)
+      ? failed('modes', `the server may not read and write ${first(closed)}`, `chmod u+rwx ${closed.map(quote).join(' ')}`)
       : open.length > 0
-        ? warning('modes', `other users of this machine may read ${first(open)}`, `chmod -R go= ${layout.basedir}`)
+        ? warning('modes', `other users of this machine may read ${first(open)}`, `chmod -R go= ${quote(basedir)}`)
         : ok('modes', 'only the server may read what it keeps'),
   ]
+}
+
+// Not what participants sent, of which there may be any number. Recipients may be another user's: who may read them is looked at with them.
+async function pathsOf(layout: Layout): Promise<string[]> {
+  const { responses, staging, receipts, tokens, clients, logs, serverKeys, audit, servers } = layout
+  const keys = dirname(serverKeys.lists)
+  const directories = [dirname(responses), responses, staging, receipts, tokens, clients, logs, keys, audit, servers]
+  const inner = await Promise.all([responses, receipts, keys].map((path) => entriesIn(path, (entry) => entry.isDirectory())))
+  const files = await Promise.all([tokens, clients, logs, audit].map((path) => entriesIn(path)))
+  return [...directories, ...inner.flat(), ...files.flat()]
 }
 
 function first(paths: readonly string[]): string {
   return paths.length === 1 ? String(paths[0]) : `${paths[0]} and ${paths.length - 1} more`
 }
 
-async function pathsIn(directory: string): Promise<string[]> {
+async function entriesIn(directory: string, isSought: (entry: Dirent) => boolean = () => true): Promise<string[]> {
   try {
-    return (await readdir(directory)).map((entry) => join(directory, entry))
+    await access(directory, constants.X_OK) // else its names can be read, and nothing else of what is in it
+    return (await readdir(directory, { withFileTypes: true })).filter(isSought).map(({ name }) => join(directory, name))
   } catch (error) {
     if (systemCode(error) === undefined) throw error
     return [] // not there, or not for us: the directory itself is looked at too

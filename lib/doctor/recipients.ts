@@ -4,6 +4,7 @@ import { ProjectKeys, type RecipientList } from '../access/project-keys.ts'
 import { readServerList } from '../access/server-lists.ts'
 import type { FileOwner } from '../durable.ts'
 import { systemCode } from '../errors.ts'
+import { quote } from '../shell.ts'
 import type { Layout } from '../store/layout.ts'
 import { failed, ok, warning, type Finding } from './finding.ts'
 
@@ -41,8 +42,9 @@ async function examine(layout: Layout, given: RecipientList | undefined): Promis
     const reason = await keys.findTrouble(project)
     const { recipients } = layout.keysOf(project)
     const closed = await findClosed(layout, project)
-    if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or run keys challenge ${project}`))
-    else if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner?.uid} ${dirname(recipients)}`))
+    // What root reads, its user may not: until that is mended a key is proven in vain.
+    if (closed !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `the server may not read ${closed}`, `chown -R ${owner?.uid} ${quote(closed === layout.projects ? closed : dirname(recipients))}`))
+    else if (reason !== undefined) findings.push(failed(`${SUBJECT} of ${project}`, `no token is issued: ${reason}`, `write ${recipients} anew, or run keys challenge ${project}`))
     else findings.push(ok(`${SUBJECT} of ${project}`, 'they are proven'))
   }
   return findings
@@ -52,7 +54,7 @@ async function examine(layout: Layout, given: RecipientList | undefined): Promis
 export async function findClosed(layout: Layout, project: string): Promise<string | undefined> {
   const owner = await ownerOf(layout.basedir)
   const { recipients, proofs } = layout.keysOf(project)
-  for (const path of [dirname(recipients), recipients, proofs]) {
+  for (const path of [dirname(recipients), recipients, proofs, layout.projects]) {
     try {
       const found = await stat(path)
       const needed = found.isDirectory() ? ENTER : READ
