@@ -349,12 +349,12 @@ test('`doctor` looks at the certificate of the public URL', async (t) => {
   const server = await startServer(t)
   const directory = await temporaryDirectory(t)
   for (const { days, says, isTrusted } of [
-    { days: 90, isTrusted: true, says: /^ok {7}TLS: the certificate is valid for (89|90) days$/m },
-    { days: 10, isTrusted: true, says: /^warning {2}TLS: the certificate is valid for (9|10) days only\. Change: certbot renew/m },
+    { days: 90, isTrusted: true, says: /^ok {7}TLS: the certificate is valid for (89|90) days, until \d{4}-\d\d-\d\d$/m },
+    { days: 10, isTrusted: true, says: /^warning {2}TLS: the certificate is valid for (9|10) days only, until [\d-]{10}\. Change: certbot renew/m },
     { days: 90, isTrusted: false, says: /^FAILED {3}public URL: no answer from \S+: self-signed certificate\. Change: renew the certificate/m },
   ]) {
     const [key, certificate] = [join(directory, `key-${days}`), join(directory, `certificate-${days}`)]
-    spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', certificate, '-days', String(days), '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'])
+    makePair(certificate, key, days)
     const proxy = createSecureServer({ key: readFileSync(key), cert: readFileSync(certificate) }, (request, response) => {
       const onward = requestOf({ port: server.port, host: '127.0.0.1', method: request.method, path: request.url, headers: request.headers }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers)
@@ -371,6 +371,33 @@ test('`doctor` looks at the certificate of the public URL', async (t) => {
     assert.match(examined.stdout, says)
   }
 })
+
+test('`doctor` looks at the certificate and the key of the settings, as a start does', async (t) => {
+  if (!needs(t, 'openssl', 'openssl')) return
+  const server = await startServer(t)
+  const directory = await temporaryDirectory(t)
+  const pathOf = (name: string) => join(directory, name)
+  for (const days of [10, 90]) makePair(pathOf(`${days}.crt`), pathOf(`${days}.key`), days)
+  await writeFile(pathOf('garbage'), 'garbage')
+  for (const { name, cert, key, status, says } of [
+    { name: 'a good pair', cert: '90.crt', key: '90.key', status: 0, says: /^ok {7}certificate: the certificate is valid for (89|90) days, until [\d-]{10}$/m },
+    { name: 'one that ends soon', cert: '10.crt', key: '10.key', status: 0, says: /^warning {2}certificate: the certificate is valid for (9|10) days only, until [\d-]{10}\. Change: certbot renew/m },
+    { name: 'a key of another certificate', cert: '90.crt', key: '10.key', status: 1, says: /^FAILED {3}certificate: Cannot use the certificate \S+ with the key \S+: .*key values mismatch\. Change: /m },
+    { name: 'a certificate that is none', cert: 'garbage', key: '10.key', status: 1, says: /^FAILED {3}certificate: Cannot use the certificate \S+ with the key \S+: .*\. Change: /m },
+    { name: 'a file that is not there', cert: 'none', key: '10.key', status: 1, says: /^FAILED {3}certificate: Cannot use the certificate \S+ with the key \S+: ENOENT.*\. Change: /m },
+  ]) {
+    await t.test(name, async () => {
+      const examined = await examine(server.basedir, [`--tls-cert=${pathOf(cert)}`, `--tls-key=${pathOf(key)}`])
+      assert.equal(examined.status, status, examined.stdout)
+      assert.match(examined.stdout, says)
+      assert.match(examined.stdout, /^ok {7}owner: /m)
+    })
+  }
+})
+
+function makePair(certificate: string, key: string, days: number): void {
+  spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', certificate, '-days', String(days), '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'])
+}
 
 test('`doctor` finds what nginx does when nobody tells it otherwise', async (t) => {
   if (!needs(t, 'nginx', 'nginx-light')) return

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { ConfigError, readConfig, type Config } from '../config.ts'
 import { isOnlyCopied } from '../datasheet/told-settings.ts'
 import { examineBasedir } from '../doctor/basedir.ts'
+import { examineCertificate } from '../doctor/certificate.ts'
 import { failed, formatFinding, ok, type Finding } from '../doctor/finding.ts'
 import { examineMachine } from '../doctor/machine.ts'
 import { examinePublic } from '../doctor/public.ts'
@@ -27,6 +28,8 @@ export async function doctor(args: readonly string[], { print, environment, node
   }
   const config = examineConfig(others, environment, tell)
   if (config === undefined) return 1
+  const { tlsCert, tlsKey } = config
+  if (tlsCert !== undefined && tlsKey !== undefined) tell(await examineCertificate(tlsCert, tlsKey))
   const id = `doctor-${randomBytes(8).toString('hex')}`
   const layout = new Layout(config.basedir)
   for (const finding of await examineBasedir(layout, config.reserveBytes, id)) tell(finding)

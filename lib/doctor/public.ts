@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { systemCode } from '../errors.ts'
 import { findStats } from '../identity.ts'
 import type { Layout } from '../store/layout.ts'
+import { examineValidity } from './certificate.ts'
 import { failed, ok, warning, type Finding } from './finding.ts'
 import { visit, type Visited } from './visit.ts'
 
@@ -14,9 +15,7 @@ const PIECE_BYTES = 64 * 1024
 const SLOW_PIECE_BYTES = 200_000
 const SLOW_PIECE_MS = 1000
 const NO_HEADER = '\0'.repeat(32)
-const [FEW_DAYS, NO_DAYS] = [21, 3]
 const [WARN_SECONDS, FAIL_SECONDS] = [30, 300]
-const DAY_MS = 24 * 3600 * 1000
 const BOUNDARY = 'reproschema-backend-doctor'
 
 /** What the examination from outside works with. */
@@ -74,9 +73,7 @@ function examineTls(url: string, { certificateEnds }: Visited): Finding {
     const says = isHere ? 'none: this address is on this machine, and shows nothing of the way of participants' : 'none: what participants send can be read on its way'
     return warning('TLS', says, 'use an https:// address, with a certificate in the proxy')
   }
-  const days = Math.floor((certificateEnds.getTime() - Date.now()) / DAY_MS)
-  if (days >= FEW_DAYS) return ok('TLS', `the certificate is valid for ${days} days`)
-  return (days >= NO_DAYS ? warning : failed)('TLS', `the certificate is valid for ${days} days only`, 'certbot renew, and see why that did not happen by itself')
+  return examineValidity('TLS', certificateEnds)
 }
 
 function examineClock(seconds: number): Finding {
