@@ -216,14 +216,34 @@ test('an address gets a POST of JSON', async (t) => {
   assert.equal(await server.stop(), 0)
 })
 
+const logins = [
+  { name: 'a user and a password', login: 'lab:s3cr%3Aet%40', expected: 'lab:s3cr:et@' },
+  { name: 'a token alone', login: 's3cret', expected: 's3cret:' },
+]
+for (const { name, login, expected } of logins) {
+  test(`${name} in the address are sent as it wants them, and never logged`, async (t) => {
+    const headers: (string | undefined)[] = []
+    const url = await listen(t, (incoming, response) => {
+      headers.push(incoming.headers.authorization)
+      response.writeHead(500).end()
+    })
+    const env = { REPROSCHEMA_BACKEND_ALERT: `${url.replace('//', `//${login}@`)}/hook`, REPROSCHEMA_BACKEND_RESERVE_BYTES: '1000000000000000' }
+    const server = await startServer(t, { env })
+    await until('it is logged', async () => (await logOf(server, 'error.log')).includes('alert failed'))
+    assert.equal(headers[0], `Basic ${Buffer.from(expected).toString('base64')}`)
+    assert.equal(await server.stop(), 0)
+    for (const log of ['error.log', 'console.log']) assert.doesNotMatch(await logOf(server, log), /s3cr/)
+  })
+}
+
 test('an address that answers with an error, with another address, or not at all is a failure, in bounded time', async (t) => {
   const url = await listen(t, (incoming, response) => {
     if (incoming.url === '/error') response.writeHead(500).end()
     if (incoming.url === '/redirect') response.writeHead(302, { Location: 'http://127.0.0.1:1/' }).end()
   })
-  await assert.rejects(postAlert('{}', { url: `${url}/error`, limitMs: 60_000 }), /answered 500/)
-  await assert.rejects(postAlert('{}', { url: `${url}/redirect`, limitMs: 60_000 }))
-  await assert.rejects(postAlert('{}', { url: `${url}/silence`, limitMs: 500 }), /timeout/)
+  await assert.rejects(postAlert('{}', { url: `${url}/error`, authorization: undefined, limitMs: 60_000 }), /answered 500/)
+  await assert.rejects(postAlert('{}', { url: `${url}/redirect`, authorization: undefined, limitMs: 60_000 }))
+  await assert.rejects(postAlert('{}', { url: `${url}/silence`, authorization: undefined, limitMs: 500 }), /timeout/)
 })
 
 test('each kind is sent once in a while; those held back are told together, with their count', async () => {

@@ -84,7 +84,7 @@ const badValues: Record<string, { values: readonly string[]; allowed: string }> 
   [`${PREFIX}IDLE_SECONDS`]: { values: ['0', '3601', '1m'], allowed: 'a whole number from 1 to 3600' },
   [`${PREFIX}LOG_BYTES`]: { values: ['999', '50MiB'], allowed: 'a whole number from 1000 to 1099511627776' },
   [`${PREFIX}ALERT`]: {
-    values: ['/nowhere/at/all', '/etc/passwd', './here', 'http://', 'mail;', ' '],
+    values: ['/nowhere/at/all', '/etc/passwd', './here', 'http://', 'http://lab:%zz@localhost/', 'mail;', ' '],
     allowed: 'an http: or https: address, or a program that can be run, by its name or absolute path',
   },
   [`${PREFIX}SILENCE_HOURS`]: { values: ['0', '8761', '1.5'], allowed: 'a whole number from 1 to 8760' },

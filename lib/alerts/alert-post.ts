@@ -1,8 +1,16 @@
+/** Where a text is posted. */
+export interface PostParts {
+  readonly url: string
+  /** The value of the header, where the address wants one. */
+  readonly authorization: string | undefined
+  readonly limitMs: number
+}
+
 /** Sends a text as JSON to an address; throws where it is not answered in time, or with another status than 2xx. */
-export async function postAlert(text: string, { url, limitMs }: { url: string; limitMs: number }): Promise<void> {
+export async function postAlert(text: string, { url, authorization, limitMs }: PostParts): Promise<void> {
   const response = await fetch(url, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...(authorization === undefined ? {} : { Authorization: authorization }) },
     body: text,
     redirect: 'error', // the address may hold a secret
     signal: AbortSignal.timeout(limitMs),

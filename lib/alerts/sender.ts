@@ -21,7 +21,7 @@ export function createSender({ target, environment, limitMs, killGroup }: Sender
   const passedOn = PASSED_ON.flatMap((name) => (environment[name] === undefined ? [] : [[name, environment[name]]]))
   return (notice) => {
     const text = formatNotice(notice, host)
-    if (target.type === 'post') return postAlert(text, { url: target.url, limitMs })
+    if (target.type === 'post') return postAlert(text, { ...target, limitMs })
     const command = { command: target.command, environment: { ...Object.fromEntries(passedOn), ALERT: notice.message }, limitMs, killGroup }
     return runAlertCommand(`${text}\n`, command)
   }

@@ -5,7 +5,7 @@ import { amount, MiB, setting, wholeNumber } from './setting.ts'
 /** Where alerts go: to a program with its arguments, or to an address. */
 export type AlertTarget =
   | { readonly type: 'command'; readonly command: readonly string[] }
-  | { readonly type: 'post'; readonly url: string }
+  | { readonly type: 'post'; readonly url: string; readonly authorization: string | undefined }
 
 /** How the lab is told of what happens. */
 export const OBSERVATION = {
@@ -59,11 +59,31 @@ export const OBSERVATION = {
 }
 
 function parseAlert(text: string): AlertTarget | undefined {
-  if (/^https?:/i.test(text)) return URL.canParse(text) ? { type: 'post', url: text } : undefined
+  if (/^https?:/i.test(text)) return parseAddress(text)
   const command = text.split(/\s+/).filter((word) => word !== '')
   const [program = ''] = command
   const isProgram = program.startsWith('/') ? isExecutable(program) : /^[\w.+-]+$/.test(program) // a name is looked for in PATH
   return isProgram && !text.includes('\0') ? { type: 'command', command } : undefined
+}
+
+// `fetch` refuses an address with a user or a password, and its error shows both: they are taken out (RFC 7617).
+function parseAddress(text: string): AlertTarget | undefined {
+  if (!URL.canParse(text)) return undefined
+  const url = new URL(text)
+  const login = decode(`${url.username}:${url.password}`)
+  url.username = ''
+  url.password = ''
+  if (login === undefined) return undefined
+  return { type: 'post', url: url.href, authorization: login === ':' ? undefined : `Basic ${Buffer.from(login).toString('base64')}` }
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    if (error instanceof URIError) return undefined
+    throw error
+  }
 }
 
 function isExecutable(path: string): boolean {
