@@ -15,6 +15,8 @@ import { SpaceForecast } from '../lib/alerts/space-forecast.ts'
 import { studyTimeBetween } from '../lib/alerts/study-hours.ts'
 import { findLastSubmission } from '../lib/dataset/last-submission.ts'
 import { findIncompleteUploads } from '../lib/dataset/recent-uploads.ts'
+import { Watch } from '../lib/alerts/watch.ts'
+import { Measures } from '../lib/metrics/measures.ts'
 import { Layout } from '../lib/store/layout.ts'
 import { makeProgram, writeReceipts } from './alerted.ts'
 import { after, askToken, needs, request, ROOT, startServer, submitForm, temporaryDirectory, until } from './harness.ts'
@@ -248,7 +250,7 @@ test('an address that answers with an error, with another address, or not at all
 
 test('each kind is sent once in a while; those held back are told together, with their count', async () => {
   const sent: Notice[] = []
-  const alerts = new Alerts({ send: async (notice) => void sent.push(notice), pauseMs: 300, onOutcome: () => undefined })
+  const alerts = new Alerts({ send: async (notice) => void sent.push(notice), pauseMs: 300, retryMs: 300, onOutcome: () => undefined })
   const alert = (kind: Alert['kind'], message: string): Alert => ({ kind, message, facts: {} })
   for (const message of ['a', 'b', 'c']) alerts.raise(alert('submission_failed', message))
   alerts.raise(alert('silence', 'd'))
@@ -259,6 +261,54 @@ test('each kind is sent once in a while; those held back are told together, with
   alerts.close()
   alerts.raise(alert('low_space', 'e'))
   assert.equal(sent.length, 3, 'nothing is sent after the end')
+})
+
+test('an alert that fails is sent again until it is sent, with those that came meanwhile', async () => {
+  const outcomes: string[] = []
+  let isBroken = true
+  const send = async () => {
+    if (isBroken) throw new Error('the mail server is gone')
+  }
+  const onOutcome = ({ message, count }: Notice, error: unknown) => outcomes.push(`${message} ${count} ${error === undefined ? 'sent' : 'failed'}`)
+  const alerts = new Alerts({ send, pauseMs: HOUR, retryMs: 10, onOutcome })
+  const told: string[] = []
+  const raise = (message: string) => alerts.raise({ kind: 'silence', message, facts: {} }, () => told.push(message))
+  raise('a')
+  await until('it has failed again', () => outcomes.length >= 2)
+  raise('b')
+  isBroken = false
+  await until('it is sent', () => told.length > 0)
+  assert.deepEqual([new Set(outcomes), told], [new Set(['a 1 failed', 'b 2 sent']), ['b']])
+  alerts.close()
+})
+
+test('an incomplete upload is told until an alert of it was sent, and then no more', async (t) => {
+  const basedir = await temporaryDirectory(t)
+  const slice = (digit: number, number: number) => ({ at: Date.now() - 2 * HOUR, name: `${digit}1111111-0000-4000-8000-000000000000-x.zip.00${number}`, bytes: 100 })
+  await writeReceipts(basedir, [slice(1, 0), slice(1, 2)])
+  const sent: unknown[] = []
+  let isBroken = true
+  let failures = 0
+  const send = async ({ facts, count }: Notice) => {
+    if (isBroken) throw new Error('the mail server is gone')
+    sent.push([facts['uploads'], count])
+  }
+  const alerts = new Alerts({ send, pauseMs: 10, retryMs: 10, onOutcome: (_, error) => (failures += Number(error !== undefined)) })
+  const room = () => undefined
+  const measures = new Measures({ version: '', nodeVersion: '', residentBytes: () => 0, cpuSeconds: () => 0, tokensAlive: () => 0, room, isReady: () => undefined })
+  const watch = new Watch({ alerts, layout: new Layout(basedir), measures, room, silenceHours: undefined, studyHours: { from: 0, to: 24 } })
+  await watch.lookAtUploads(Date.now())
+  await until('it has failed again', () => failures >= 2)
+  await writeReceipts(basedir, [slice(1, 0), slice(1, 2), slice(2, 0), slice(2, 2)])
+  await watch.lookAtUploads(Date.now())
+  isBroken = false
+  await until('both are told', () => sent.length === 1)
+  await watch.lookAtUploads(Date.now())
+  alerts.raise({ kind: 'incomplete_upload', message: '', facts: { uploads: ['another'] } })
+  await until('another is told', () => sent.length === 2)
+  assert.deepEqual(sent, [[['11111111-0000-4000-8000-000000000000', '21111111-0000-4000-8000-000000000000'], 2], [['another'], 1]])
+  alerts.close()
+  measures.close()
 })
 
 test('what lasts is told when it begins, and again after a while', () => {

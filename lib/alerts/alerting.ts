@@ -40,6 +40,7 @@ export class Alerting {
     const alerts = new Alerts({
       send: createSender({ target, environment, killGroup, limitMs: SEND_LIMIT_MS }),
       pauseMs: HOUR_MS,
+      retryMs: MINUTE_MS,
       onOutcome: ({ kind, count }, error) => {
         measures.alerted(kind, error === undefined ? 'sent' : 'failed')
         if (error === undefined) log.info('alert sent', { kind, count })

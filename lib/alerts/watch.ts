@@ -76,7 +76,7 @@ export class Watch {
     this.#parts.alerts.raise({ kind: 'silence', message, facts: { hours, ...since } })
   }
 
-  /** Looks for uploads that are incomplete; each is told once. */
+  /** Looks for uploads that are incomplete; each is told once, and found again until then. */
   async lookAtUploads(nowMs: number): Promise<void> {
     const { layout, alerts } = this.#parts
     const { findIncompleteUploads } = await import('../dataset/recent-uploads.ts') // code for zips, which only alerts need
@@ -87,12 +87,14 @@ export class Watch {
       }
     }
     if (found.length === 0) return
-    for (const { uuid } of found) this.#told.add(uuid)
-    for (const uuid of [...this.#told].slice(0, -MOST_TOLD)) this.#told.delete(uuid)
+    const onSent = () => {
+      for (const { uuid } of found) this.#told.add(uuid)
+      for (const uuid of [...this.#told].slice(0, -MOST_TOLD)) this.#told.delete(uuid)
+    }
     const projects = [...new Set(found.map(({ project }) => project))].slice(0, MOST_NAMED)
     const uploads = found.slice(0, MOST_NAMED).map(({ uuid }) => uuid)
     const message = `Uploads that have been incomplete for an hour: ${found.length}, of ${projects.join(', ')}. The command status says what is missing.`
-    alerts.raise({ kind: 'incomplete_upload', message, facts: { incomplete: found.length, projects, uploads } })
+    alerts.raise({ kind: 'incomplete_upload', message, facts: { incomplete: found.length, projects, uploads } }, onSent)
   }
 
   #silentHours(nowMs: number): number {
