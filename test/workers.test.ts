@@ -219,6 +219,7 @@ test('a worker that is killed during a stop makes the exit code 1', async (t) =>
 })
 
 const failedStarts = [
+  { name: 'a certificate that is none', args: ['--tls-cert=/dev/null', '--tls-key=/dev/null'], says: /^Cannot use the certificate \/dev\/null with the key \/dev\/null: .*\n$/ },
   { name: 'a base directory below a file', args: ['--basedir=/dev/null/data'], says: /^Cannot use the base directory \/dev\/null\/data: .*\n$/ },
   { name: 'a base directory whose tokens are a file', args: ['--basedir=BASEDIR'], says: /^Cannot use the base directory .*\/tokens is not a directory, and links are not followed\n$/ },
   { name: 'a host that is not this machine', args: ['--host=192.0.2.1'], says: /^Cannot listen on 192\.0\.2\.1 port 0: .*\n$/ },

@@ -1,3 +1,5 @@
+import { RecipientsError } from '../access/recipients-error.ts'
+import { CertificateError } from '../http/certificate-error.ts'
 import type { LogName } from '../log-relay.ts'
 import type { Family } from '../metrics/family.ts'
 
@@ -21,8 +23,12 @@ export type FromWorker =
   | { readonly type: 'metrics wanted'; readonly question: number }
   | { readonly type: 'stopped' }
 
+/** Errors whose message says all: where a server cannot start, nothing is put in front of it. */
+const KINDS = { certificate: CertificateError, recipients: RecipientsError } as const
+
 /** An error on its way from one process to another. */
 export interface Failure {
+  readonly kind: keyof typeof KINDS | undefined
   readonly message: string
   readonly code: string | undefined
   readonly syscall: string | undefined
@@ -30,14 +36,20 @@ export interface Failure {
 
 /** Describes an error for the other process. */
 export function formatFailure(error: unknown): Failure {
-  if (!(error instanceof Error)) return { message: String(error), code: undefined, syscall: undefined }
+  if (!(error instanceof Error)) return { kind: undefined, message: String(error), code: undefined, syscall: undefined }
   const { code, syscall } = error as { code?: unknown; syscall?: unknown }
-  return { message: error.message, code: textOf(code), syscall: textOf(syscall) }
+  return { kind: kindOf(error), message: error.message, code: textOf(code), syscall: textOf(syscall) }
 }
 
 /** Makes an error of what the other process described. */
-export function parseFailure({ message, code, syscall }: Failure): Error {
-  return Object.assign(new Error(message), code === undefined ? {} : { code }, syscall === undefined ? {} : { syscall })
+export function parseFailure({ kind, message, code, syscall }: Failure): Error {
+  const error = kind === undefined ? new Error(message) : new KINDS[kind](message)
+  return Object.assign(error, code === undefined ? {} : { code }, syscall === undefined ? {} : { syscall })
+}
+
+function kindOf(error: Error): Failure['kind'] {
+  if (error instanceof CertificateError) return 'certificate'
+  return error instanceof RecipientsError ? 'recipients' : undefined
 }
 
 function textOf(value: unknown): string | undefined {
