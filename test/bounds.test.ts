@@ -188,6 +188,17 @@ test('short texts beyond what one form may keep in memory are kept as files', as
   assert.deepEqual(filesOf(answer).map(({ name, bytes }) => [name, bytes]), texts.slice(4).map(([name]) => [`${name}.txt`, 60_000]))
 })
 
+test('a text that became a file takes no room of the texts that are kept in memory', async (t) => {
+  const server = await startServer(t)
+  const note = 'x'.repeat(60_000)
+  const long: Entry[] = Array.from({ length: 10 }, (_, index) => [`long${index}`, String(index).repeat(160_000)])
+  const answer = await submitForm(server, [['auth_token', await askToken(server)], ...long, ['note', note]])
+  assert.equal(answer.status, 200, answer.text)
+  const [receipt] = await readReceipts(server.basedir, 'study')
+  assert.deepEqual(receipt?.['fields'], [{ name: 'note', value: note }])
+  assert.deepEqual(filesOf(answer).map(({ name, bytes }) => [name, bytes]), long.map(([name]) => [`${name}.txt`, 160_000]))
+})
+
 test('names of parts are bounded as texts are', async (t) => {
   const server = await startServer(t)
   const parts = Array.from({ length: 300 }, () => `--b\r\nContent-Disposition: form-data; name="${'n'.repeat(15_000)}"\r\n\r\n\r\n`)

@@ -165,12 +165,20 @@ export class Intake {
   #textSink(name: string): Sink {
     const text = new FieldText()
     let file: Arriving | undefined
+    let keptBytes = 0
     return {
       write: (bytes) => {
         this.#count(bytes)
         text.add(bytes)
-        if (file === undefined && this.#hasRoom(text.bytes, bytes.length)) return undefined
-        file ??= this.#files.begin()
+        if (file === undefined && this.#hasRoom(text.bytes, bytes.length)) {
+          this.#keep(bytes.length)
+          keptBytes += bytes.length
+          return undefined
+        }
+        if (file === undefined) {
+          file = this.#files.begin()
+          this.#keep(-keptBytes) // it is in the file from now on
+        }
         return file.write(text.take())
       },
       end: () => {
@@ -191,12 +199,13 @@ export class Intake {
     await Promise.all([wait, this.#files.keep(file, FIELDS)])
   }
 
-  /** Says whether a text field may stay in memory with the bytes that came, and counts them there. */
   #hasRoom(textBytes: number, moreBytes: number): boolean {
-    if (textBytes > MAX_TEXT_BYTES || this.#textsBytes + moreBytes > MAX_TEXTS_BYTES) return false
-    this.#textsBytes += moreBytes
-    this.#parts.onMemory(moreBytes)
-    return true
+    return textBytes <= MAX_TEXT_BYTES && this.#textsBytes + moreBytes <= MAX_TEXTS_BYTES
+  }
+
+  #keep(bytes: number): void {
+    this.#textsBytes += bytes
+    this.#parts.onMemory(bytes)
   }
 
   #countHead({ name, filename = '', mediaType = '' }: PartHead): void {
