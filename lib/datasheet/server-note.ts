@@ -72,9 +72,11 @@ export async function noteServer(layout: Layout, { version, settings }: Pick<Ser
   await directories.ensure(layout.servers)
   await createWhole(join(layout.servers, name), `${JSON.stringify(note)}\n`)
   const others = (await namesIn(layout.servers)).filter((each) => each !== name)
-  for (const [index, other] of others.entries()) {
-    const found = await readNote(join(layout.servers, other))
-    if (index >= MOST_KEPT || found?.isRunning === false) await remove(join(layout.servers, other))
+  let unknown = 0
+  for (const other of others) {
+    const isRunning = (await readNote(join(layout.servers, other)))?.isRunning
+    if (isRunning === undefined) unknown++
+    if (isRunning === false || (isRunning === undefined && unknown > MOST_KEPT)) await remove(join(layout.servers, other))
   }
   await syncDirectory(layout.servers)
 }
