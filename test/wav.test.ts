@@ -15,6 +15,10 @@ const chunk = (id: string, data: Buffer, bytes = data.length) => {
   return Buffer.concat([head, data, Buffer.alloc(data.length % 2)])
 }
 const riff = (...chunks: Buffer[]) => chunk('RIFF', Buffer.concat([Buffer.from('WAVE'), ...chunks]))
+const ofLength = (bytes: number, file: Buffer) => {
+  file.writeUInt32LE(bytes, 4)
+  return file
+}
 const format = ({ encoding = 1, channels = 1, rate = 16_000, bits = 16, frameBytes = 2, more = Buffer.alloc(0) } = {}) => {
   const data = Buffer.alloc(16)
   data.writeUInt16LE(encoding, 0)
@@ -53,7 +57,12 @@ const cases: { name: string; file: Buffer; expected: WavHeader | undefined }[] =
     file: riff(comment, format(), comment, chunk('data', second), comment),
     expected: plain,
   },
-  { name: 'a data chunk of 0 goes to the end of the file', file: riff(format(), chunk('data', second, 0)), expected: plain },
+  ...[0, 0xffffffff].map((bytes) => ({
+    name: `a data chunk of 0 goes to the end of a file whose length is ${bytes} too`,
+    file: ofLength(bytes, riff(format(), chunk('data', second, 0))),
+    expected: plain,
+  })),
+  { name: 'a data chunk of 0 in a file of the right length is empty', file: riff(format(), chunk('data', Buffer.alloc(0)), comment), expected: { ...plain, durationSeconds: 0 } },
   {
     name: 'a data chunk of all ones goes to the end of the file',
     file: riff(format(), chunk('data', second, 0xffffffff)),
@@ -116,6 +125,11 @@ for (const { name, file, expected } of cases) {
     assert.deepEqual(await readWavHeader({ first: file.subarray(0, 120), bytes: file.length }), expected)
   })
 }
+
+test('a recording of unknown length may be longer than its header can say', async () => {
+  const first = riff(format(), chunk('data', Buffer.alloc(0), 0xffffffff))
+  assert.deepEqual(await readWavHeader({ first, bytes: first.length + 8e9 }), { ...plain, durationSeconds: 250_000 })
+})
 
 test('a beginning that ends before the samples is not read', async () => {
   const file = riff(format(), comment, chunk('data', second))

@@ -25,6 +25,7 @@ export async function readWavHeader(source: Readable | Beginning): Promise<WavHe
   const file = 'first' in source ? fromBeginning(source) : source
   const riff = await readSome(file, 0, 12)
   if (riff?.toString('latin1', 0, 4) !== 'RIFF' || riff.toString('latin1', 8, 12) !== 'WAVE') return undefined
+  const isWhole = riff.readUInt32LE(4) === file.bytes - 8
   let format: Format | undefined
   let position = 12
   for (let chunk = 0; chunk < MAX_CHUNKS; chunk++) {
@@ -32,7 +33,7 @@ export async function readWavHeader(source: Readable | Beginning): Promise<WavHe
     if (head === undefined) return undefined
     const id = head.toString('latin1', 0, 4)
     const bytes = head.readUInt32LE(4)
-    if (id === 'data') return format && toHeader(format, measureData(bytes, file.bytes - position - 8))
+    if (id === 'data') return format && toHeader(format, measureData(bytes, file.bytes - position - 8, isWhole))
     if (id === 'fmt ') format = parseFormat(await readSome(file, position + 8, Math.min(bytes, FORMAT_BYTES)))
     position += 8 + bytes + (bytes % 2) // chunks begin at even places
   }
@@ -40,6 +41,7 @@ export async function readWavHeader(source: Readable | Beginning): Promise<WavHe
 }
 
 const MAX_CHUNKS = 100 // before the samples; real files have one to five
+const UNKNOWN_BYTES = 0xffffffff
 const FORMAT_BYTES = 40 // of WAVEFORMATEXTENSIBLE
 
 type Readable = Pick<ByteSource, 'bytes' | 'read'>
@@ -79,9 +81,11 @@ function encodingOf(chunk: Buffer): number {
   return chunk.length === FORMAT_BYTES && chunk.subarray(26).equals(SUBFORMAT_TAIL) ? chunk.readUInt16LE(24) : 0
 }
 
-// Recorders that cannot go back leave 0 or all ones; one that was stopped leaves more than there is.
-function measureData(claimedBytes: number, thereBytes: number): number {
-  return claimedBytes === 0 ? thereBytes : Math.min(claimedBytes, thereBytes)
+// Recorders that cannot go back leave 0 or all ones, in the length of the whole file too; one that was stopped leaves more
+// than there is.
+function measureData(claimedBytes: number, thereBytes: number, isWhole: boolean): number {
+  if (claimedBytes === 0) return isWhole ? 0 : thereBytes
+  return claimedBytes === UNKNOWN_BYTES ? thereBytes : Math.min(claimedBytes, thereBytes)
 }
 
 // The frame's length in the header is not used: recorders that write it themselves get it wrong.
