@@ -12,6 +12,11 @@ const rows = [
   { done: { files: 3, bytes: 2_000_000, ofFiles: 12, ofBytes: 8_000_000 }, seconds: 2, expected: '3 of 12 files, 2.0 MB of 8.0 MB, 1.0 MB/s, 6 s left' },
   { done: { files: 3, bytes: 1_000_000, ofFiles: 12, ofBytes: 100_000_000 }, seconds: 1, expected: '3 of 12 files, 1.0 MB of 100.0 MB, 1.0 MB/s, 2 min left' },
   { done: { files: 3, bytes: 1_000_000, ofFiles: 12, ofBytes: 5_000_000_000 }, seconds: 1, expected: '3 of 12 files, 1.0 MB of 5.0 GB, 1.0 MB/s, 1 h 24 min left' },
+  { done: { files: 1, bytes: 1000, ofFiles: 2, ofBytes: 3_600_000 }, seconds: 1, expected: '1 of 2 files, 1.0 kB of 3.6 MB, 1.0 kB/s, 1 h 0 min left' },
+  { done: { files: 1, bytes: 1000, ofFiles: 2, ofBytes: 7_200_000 }, seconds: 1, expected: '1 of 2 files, 1.0 kB of 7.2 MB, 1.0 kB/s, 2 h 0 min left' },
+  { done: { files: 1, bytes: 0, ofFiles: 2, ofBytes: 999_949 }, seconds: 1, expected: '1 of 2 files, 0 bytes of 999.9 kB, 0 bytes/s' },
+  { done: { files: 1, bytes: 0, ofFiles: 2, ofBytes: 999_950 }, seconds: 1, expected: '1 of 2 files, 0 bytes of 1.0 MB, 0 bytes/s' },
+  { done: { files: 1, bytes: 1000, ofFiles: 2, ofBytes: 999_999_999 }, seconds: 1, expected: '1 of 2 files, 1.0 kB of 1.0 GB, 1.0 kB/s, 277 h 47 min left' },
   { done: { files: 12, bytes: 9_000_000, ofFiles: 11, ofBytes: 8_000_000 }, seconds: 9, expected: '12 of 11 files, 9.0 MB of 8.0 MB, 1.0 MB/s, 0 s left' },
 ]
 for (const { done, seconds, expected } of rows) {

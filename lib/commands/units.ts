@@ -2,8 +2,12 @@ const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /** Formats a number of bytes for a person, in decimal units (IEC 80000-13): `1.5 MB`. */
 export function formatBytes(bytes: number): string {
-  const power = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-  const amount = bytes / 1000 ** power
+  let power = 0
+  let amount = bytes
+  while (amount >= (power === 0 ? 999.5 : 999.95) && power < UNITS.length - 1) { // it is rounded to 1000 then
+    amount /= 1000
+    power++
+  }
   return `${power === 0 ? Math.round(amount) : amount.toFixed(1)} ${UNITS[power]}`
 }
 
