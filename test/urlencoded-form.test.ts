@@ -114,17 +114,28 @@ test('a large value is given out as it arrives', () => {
   assert.ok(bytes > 256 * 46_000, 'bytes > 256 * 46_000')
 })
 
-for (const flood of ['&', '%', '=', 'a&', '=&', 'a=%', '%4', '+=%&']) {
+const TIMES = 1 << 20
+const floods = [
+  { flood: '&', expected: 0 },
+  { flood: '%', expected: 1 },
+  { flood: '=', expected: 1 },
+  { flood: 'a&', expected: TIMES },
+  { flood: '=&', expected: TIMES },
+  { flood: 'a=%', expected: 1 },
+  { flood: '%4', expected: 1 },
+  { flood: '+=%&', expected: TIMES },
+]
+for (const { flood, expected } of floods) {
   test(`a flood of ${flood} takes linear time`, () => {
-    const body = Buffer.from(flood.repeat(1 << 20))
+    const body = Buffer.from(flood.repeat(TIMES))
     const form = new UrlencodedForm({ partHeaderBytes: body.length, parts: body.length })
     const started = process.cpuUsage()
     let parts = 0
     for (const event of form.push(body)) parts += Number(event.type === 'part')
     for (const event of form.finish()) parts += Number(event.type === 'part')
-    assert.ok(parts <= 1 << 20, 'parts <= 1 << 20')
+    assert.equal(parts, expected)
     const { user } = process.cpuUsage(started) // of this process alone, however busy the machine is
-    assert.ok(user < 10_000_000, `${user} µs`) // seconds more where one delimiter is searched for again and again
+    assert.ok(user < 3_000_000, `${user} µs`) // seconds more where one delimiter is searched for again and again
   })
 }
 
