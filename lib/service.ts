@@ -4,6 +4,7 @@ import { Grants } from './access/grants.ts'
 import { ProjectKeys } from './access/project-keys.ts'
 import { newSecret } from './access/secret.ts'
 import { noteServerList } from './access/server-lists.ts'
+import { SteadyClock } from './access/steady-clock.ts'
 import { adviseOnce } from './advice.ts'
 import { Alerting } from './alerts/alerting.ts'
 import { Audit } from './audit/audit.ts'
@@ -141,7 +142,12 @@ export class Service {
 
   /** Begins what goes on until the end: signs of life, looks, alerts. Nothing waits for it. */
   watch(): void {
-    const sweep = async () => void (await this.#grants.sweep(Date.now()))
+    const moment = () => ({ nowMs: Date.now(), elapsedMs: performance.now() })
+    const clock = new SteadyClock(moment())
+    const sweep = async () => {
+      const removed = await this.#grants.sweep(Date.now(), clock.look(moment()))
+      if (removed > 0) this.log.info('expired tokens removed', { removed })
+    }
     this.#timers = [
       this.#every(BEAT_MS, 'beat failed', () => this.#store.beat()),
       this.#every(MINUTE_MS, 'recovery failed', () => this.#recover()),

@@ -14,6 +14,7 @@ export const TRUST_MS = 1000
 
 const MOST_TRUSTED = 10_000
 const KEEP_EXPIRED_MS = 7 * 24 * 3600 * 1000 // so that a late participant is told "expired", not "unknown"
+const STEADY_MS = 3 * 24 * 3600 * 1000
 
 /** What an auth token allows: to add to one project until it expires. */
 export interface Grant {
@@ -104,14 +105,18 @@ export class Grants {
     await this.#records.removeAll(grants.map((grant) => grant.tokenSha256))
   }
 
-  /** Removes what expired a week ago or earlier, and counts anew how many are alive; returns how many it removed. */
-  async sweep(nowMs: number): Promise<number> {
+  /**
+   * Counts anew how many are alive, and removes what expired a week ago or earlier; returns how many it removed.
+   * @param steadyMs for how long the clock has been steady: one that has just been read may be wrong by weeks, and what was
+   * removed by it does not come back
+   */
+  async sweep(nowMs: number, steadyMs: number): Promise<number> {
     const anew = new Expiries()
     this.#expiries = [...this.#expiries.slice(0, 1), anew]
     const removed = await this.#records.sweep((record) => {
       const grant = parseGrant(record, '')
       if (grant !== undefined && grant.issuedAtMs < nowMs) anew.add(grant.expiresAtMs) // a later one counts as it is issued
-      return grant !== undefined && nowMs - grant.expiresAtMs > KEEP_EXPIRED_MS
+      return steadyMs >= STEADY_MS && grant !== undefined && nowMs - grant.expiresAtMs > KEEP_EXPIRED_MS
     })
     this.#expiries = [anew]
     return removed

@@ -38,7 +38,7 @@ export function formatStorage({ project, settings, holdings }: TableParts): stri
       code('tokens/'),
       `${formatCount(tokens.all, 'token')} of this project: ${tokens.good} good, ${tokens.named} issued for a participant`,
       'the participant; of the token its SHA-256 alone',
-      'they are revoked, the participant withdraws, or a week after they expired, when a server runs',
+      'they are revoked, the participant withdraws, or a week after they expired, when a server has run for three days',
     ],
     ['Web apps', code('clients/'), `${apps} of all projects`, 'none: the address of the app', 'the lab removes them'],
     ['Log of requests', code('logs/access.log*'), formatLog(logs.access), 'IP addresses, names of browsers, times; no tokens', keptLogs],
