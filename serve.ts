@@ -45,6 +45,7 @@ async function main(args: readonly string[]): Promise<void> {
     else if (error === unwritten) process.exitCode = EXIT_FAILURE
     else fail(EXIT_FAILURE, [error instanceof Error ? error.message : String(error)])
   }
+  if (isServer && process.exitCode !== undefined) await (await import('./lib/http/turned-away.ts')).turnAway(sockets)
 }
 
 // A server needs no code of the commands.

@@ -24,13 +24,19 @@ const KEEP_STARTING = 'while :; do ( export LISTEN_PID=$BASHPID; echo "process $
 /** Whether this machine has an IPv6 address of its own: some containers have none. */
 export const HAS_IPV6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 
-/**
- * Starts the server through systemd-socket-activate, on a free port of 127.0.0.1 and on further sockets.
- * @param sockets further sockets; `PORT` in one of them stands for the port
- */
+interface ActivatedOptions {
+  /** Further sockets; `PORT` in one of them stands for the port. */
+  readonly sockets?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  readonly through?: readonly string[]
+  /** False where no server gets so far, and none is waited for. */
+  readonly isToListen?: boolean
+}
+
+/** Starts the server through systemd-socket-activate, on a free port of 127.0.0.1 and on further sockets. */
 export async function startActivated(
   t: TestContext,
-  { sockets = [], env = {}, through = [] }: { sockets?: readonly string[]; env?: Readonly<Record<string, string>>; through?: readonly string[] } = {},
+  { sockets = [], env = {}, through = [], isToListen = true }: ActivatedOptions = {},
 ): Promise<Activated> {
   const basedir = await temporaryDirectory(t)
   for (;;) {
@@ -53,12 +59,13 @@ export async function startActivated(
     after(t, end)
     const isTaken = await isPortTaken(child, () => output, all.length)
     if (isTaken) continue
+    const pid = () => Number([...output.matchAll(/^process (\d+)$/gm)].at(-1)?.[1])
+    if (!isToListen) return { basedir, port, output: () => output, pid, restart: async () => undefined, end }
     connect(port, '127.0.0.1').on('error', () => undefined).end() // the first connection is what starts the server
     const listening = () => [...output.matchAll(/^Listening on (?:https?:\/\/|a Unix)/gm)].length
     const listen = (servers: number) => until(`server ${servers} listens`, () => listening() >= servers * all.length, 60).catch(() => Promise.reject(new Error(output)))
     await listen(1)
     let servers = 1
-    const pid = () => Number([...output.matchAll(/^process (\d+)$/gm)].at(-1)?.[1])
     const restart = () => {
       process.kill(pid(), 'SIGTERM')
       return listen(++servers)

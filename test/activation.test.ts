@@ -100,6 +100,29 @@ test('a restart refuses no connection and loses no upload', async (t) => {
   assert.equal(new Set(files).size, accepted.reduce((sum, count) => sum + count, 0))
 })
 
+const failures = [
+  { name: 'by a setting', env: { REPROSCHEMA_BACKEND_MAX_PARTS: 'oops' }, says: /MAX_PARTS/ },
+  { name: 'by several processes', env: { REPROSCHEMA_BACKEND_WORKERS: '2' }, says: /WORKERS/ },
+  { name: 'by a certificate', env: { REPROSCHEMA_BACKEND_TLS_CERT: '/nowhere', REPROSCHEMA_BACKEND_TLS_KEY: '/nowhere' }, says: /certificate/ },
+]
+
+for (const { name, env, says } of failures) {
+  test(`while every start fails ${name} whoever comes is told to come again`, async (t) => {
+    if (!needs(t, 'systemd-socket-activate', 'systemd')) return
+    const socketPath = join(await temporaryDirectory(t), 'socket')
+    const server = await startActivated(t, { sockets: [socketPath], env, isToListen: false })
+    const body = Buffer.alloc(3_000_000)
+    const headers = { 'Content-Type': 'multipart/form-data; boundary=b', 'Content-Length': body.length }
+    const ended = () => [...server.output().matchAll(/^ended [12]$/gm)].length
+    for (const way of [{ port: server.port, host: '127.0.0.1' }, { socketPath }]) {
+      const answers = await Promise.all([ask({ ...way, path: '/readyz' }), ask({ ...way, path: '/submit', method: 'POST', headers }, body)])
+      for (const { status, text } of answers) assert.deepEqual([status, status === 503 ? JSON.parse(text).code : text], [503, 'stopping'])
+      await until('that server has ended', () => ended() > 0)
+    }
+    assert.match(server.output(), says)
+  })
+}
+
 test('a stop waits for the request of a connection that was just opened', async (t) => {
   const server = await startServer(t)
   const wire = await Wire.open(server.port)
