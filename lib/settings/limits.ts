@@ -54,7 +54,7 @@ export const LIMITS = {
   maxConnections: amount({
     variable: 'REPROSCHEMA_BACKEND_MAX_CONNECTIONS',
     flag: 'max-connections',
-    description: 'connections at once; where there are as many, one gives way to a new one that has sent nothing in its first second, or no request for ten seconds',
+    description: 'connections at once; a new one beyond that takes the place of one that has sent nothing in its first second, or no request for ten seconds',
     fallback: 5000,
     least: 1,
     most: 1_000_000,
