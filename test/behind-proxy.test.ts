@@ -128,7 +128,9 @@ async function checkEverything(t: TestContext, scene: Scene, host: string, base:
     assert.deepEqual((await ask(`${url}/`)).json, { hello: 'world' })
   })
   await t.test('metrics are not for the public', async () => {
-    assert.equal((await ask(`${url}/metrics`, '--header', `Authorization: Bearer ${ADMIN_TOKEN}`)).status, 404)
+    for (const path of ['/metrics', '/metrics/', '//metrics', '/%6detrics']) {
+      assert.equal((await ask(`${url}${path}`, '--path-as-is', '--header', `Authorization: Bearer ${ADMIN_TOKEN}`)).status, 404, path)
+    }
     assert.doesNotMatch(await readFile(join(scene.server.basedir, 'logs', 'access.log'), 'utf8'), /metrics/)
   })
   for (const version of ['--http1.1', '--http2']) {
