@@ -60,11 +60,12 @@ export async function exportDataset(args: readonly string[], { print, note, tell
   const progress = new Progress(showProgress, () => count)
   try {
     const exported = await exportProject({ layout, selection, root, arrivals, keyring: keyring ?? new Keyring([]), keepSnapshot, count })
-    const { sessions, incomplete, unassigned, others, files, unassignedFiles, unreadableReceipts, locked } = exported
+    const { sessions, incomplete, unassigned, others, files, unassignedFiles, unreadableReceipts, locked, changed } = exported
     progress.end()
     note({ sessions, files })
     warnOfReceipts(project, unreadableReceipts, print)
     if (locked > 0) print(`WARNING: ${formatCount(locked, 'encrypted file')} of ${project} could be opened with none of the identities. incomplete/reasons.csv names what is set aside for it; an export with the right identity has it.`)
+    if (changed > 0) print(`WARNING: ${formatCount(changed, 'file')} of ${project} ${changed === 1 ? 'differs from its receipt' : 'differ from their receipts'}, and ${changed === 1 ? 'is' : 'are'} set aside: incomplete/reasons.csv says which, and how. Look for ${changed === 1 ? 'it' : 'them'} in a backup.`)
     if (wish.participant !== undefined && sessions + others === 0) print(formatNothing(wish.participant, project))
     print(`${project}: ${formatCount(sessions, 'session')} (${incomplete} incomplete, ${unassigned} unassigned), ${formatCount(files, 'file')} in ${root}${unassignedFiles > 0 ? `, ${unassignedFiles} of them in unassigned/` : ''}`)
     return 0

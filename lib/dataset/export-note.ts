@@ -10,6 +10,7 @@ responses.csv      one row for each answer; file and sha256 are the recording wh
 recordings.csv     one row for each recording, with what its WAV header says
 sessions.csv       one row for each session: complete, or what is missing; claims about the participant that contradict each other
 incomplete/        uploads with missing slices, and what cannot be read or trusted, in sessions/<session>/; reasons.csv says why;
+                   changed/ has other files that are not what their receipts promised;
                    files that end with .age are as they were stored, encrypted, since no identity that was given opens them
 unassigned/        what nobody is known for: no token, file name or answer says whose it is; in files/ what has no name
                    of an upload; reasons.csv says why

@@ -5,9 +5,10 @@ import { createFile, remove, writeWhole } from '../durable.ts'
 import { makeDirectories } from './new-directory.ts'
 import { Placement, TakenError } from './placement.ts'
 import { foldName } from './segment.ts'
-import { readStoredContent } from './stored-content.ts'
+import { readStoredContent, type StoredContent } from './stored-content.ts'
 
 const UNFINISHED = '.unfinished'
+const MISSING = { type: 'missing' } as const
 
 /** A file of the tree, as it was written or found. */
 export interface Written {
@@ -16,6 +17,9 @@ export interface Written {
   readonly bytes: number
   readonly sha256: string
 }
+
+/** Gives the path of a content that does not belong where it was to go. */
+export type FindOther = (described: Omit<Written, 'path'>) => string | undefined
 
 /** An export cannot go on; the message is for whoever runs it. */
 export class ExportError extends Error {}
@@ -69,18 +73,22 @@ export class ExportTree {
   /**
    * Writes a file; it has its name at the latest when the tree is settled. Where the content throws, nothing is left of it.
    * @param wish its path; where this export has written that path already, a number is added
+   * @param findOther is told of the content when all of it has been read, and gives another path for what does not belong there
    */
-  async write(wish: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
+  async write(wish: string, content: AsyncIterable<Buffer> | Iterable<Buffer>, findOther: FindOther = () => undefined): Promise<Written> {
     const path = this.#findFree(wish)
     const found = await readStoredContent(join(this.root, path))
-    const written = found.type === 'missing' ? await this.#create(path, content) : { path, ...(await this.#drain(content)) }
-    if (found.type !== 'missing') {
-      if (!(found.type === 'file' && found.sha256 === written.sha256)) throw differs(join(this.root, path))
-      this.#placement.note(path)
-    }
-    this.#taken.add(foldName(path))
+    const written = found.type === 'missing' ? await this.#create(path, content, findOther) : { path, ...(await this.#drain(content)) }
+    if (found.type !== 'missing') this.#keep(found, written)
+    this.#taken.add(foldName(path)) // also where it went elsewhere: the same is to come of an export that is run again
+    this.#taken.add(foldName(written.path))
     await this.#onWritten(written)
     return written
+  }
+
+  #keep(found: StoredContent, { path, sha256 }: Written): void {
+    if (!(found.type === 'file' && found.sha256 === sha256)) throw differs(join(this.root, path))
+    this.#placement.note(path)
   }
 
   // Names come from participants in the end, and no two of theirs may stop an export.
@@ -94,7 +102,7 @@ export class ExportTree {
     return pathOf()
   }
 
-  async #create(path: string, content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Written> {
+  async #create(wished: string, content: AsyncIterable<Buffer> | Iterable<Buffer>, findOther: FindOther): Promise<Written> {
     const unfinished = this.newPath()
     const handle = await createFile(unfinished)
     const described = await this.#drain(content, handle).catch(async (error: unknown) => {
@@ -102,8 +110,16 @@ export class ExportTree {
       await remove(unfinished)
       throw error
     })
-    await this.#named(this.#placement.add({ handle, unfinished, path, bytes: described.bytes }))
-    return { path, ...described }
+    const other = findOther(described)
+    const written = { path: other === undefined ? wished : this.#findFree(other), ...described }
+    const found = other === undefined ? MISSING : await readStoredContent(join(this.root, written.path))
+    if (found.type === 'missing') await this.#named(this.#placement.add({ handle, unfinished, ...written }))
+    else {
+      await handle.close()
+      await remove(unfinished)
+      this.#keep(found, written)
+    }
+    return written
   }
 
   async #drain(content: AsyncIterable<Buffer> | Iterable<Buffer>, handle?: FileHandle): Promise<{ bytes: number; sha256: string }> {

@@ -4,9 +4,10 @@ import type { Arrivals, Snapshot } from './arrivals.ts'
 import { collect, type Collection } from './collection.ts'
 import { EXPORT_NOTE } from './export-note.ts'
 import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
-import { ExportTree, type Written } from './export-tree.ts'
+import { ExportTree, type FindOther, type Written } from './export-tree.ts'
 import { findingsOf } from './inspection.ts'
 import type { Keyring } from './keyring.ts'
+import { ReceiptCheck } from './receipt-check.ts'
 import { AS_STORED, titleOf } from './sealed-file.ts'
 import { Segments, toSegment } from './segment.ts'
 import { findSender, type Sender } from './sender.ts'
@@ -46,6 +47,8 @@ export interface Exported {
   readonly unreadableReceipts: number
   /** Encrypted files that none of the identities opens. */
   readonly locked: number
+  /** Files that are not what their receipts promised. */
+  readonly changed: number
 }
 
 /**
@@ -79,15 +82,17 @@ export async function exportProject(parts: {
   const sums = new Lines(tree, 'SHA256SUMS')
   written.sums = sums
   const tables = openTables(tree)
+  const check = new ReceiptCheck()
   try {
-    const exported = await writeAll({ collection, selection, tree, tables, count })
+    const exported = await writeAll({ collection, selection, tree, tables, check, count })
     await finishTables(tables)
     await tree.write('README', [Buffer.from(EXPORT_NOTE)])
     await tree.settle() // SHA256SUMS comes last: where it is, all is
     delete written.sums // it cannot hold its own
     await sums.finish()
     await tree.settle()
-    return { ...exported, files: count.files, unassignedFiles, unreadableReceipts: arrivals.unreadable.length, locked: keyring.lockedFiles }
+    const unreadableReceipts = arrivals.unreadable.length
+    return { ...exported, files: count.files, unassignedFiles, unreadableReceipts, locked: keyring.lockedFiles, changed: check.changedFiles }
   } finally {
     await closeTables(tables)
     await sums.close()
@@ -100,11 +105,12 @@ interface Work {
   readonly selection: Selection
   readonly tree: ExportTree
   readonly tables: ExportTables
+  readonly check: ReceiptCheck
   readonly count: ExportCount
 }
 
 async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomplete' | 'unassigned' | 'others'>> {
-  const { collection, selection, tree, tables } = work
+  const { collection, selection, tree, tables, check } = work
   const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
   estimate(work, sessions)
   for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.begin()
@@ -115,7 +121,7 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   const names = { participants, sessions: new Segments(collection.sessions.map(({ id }) => id)) }
   let incomplete = 0
   for (const session of sessions) {
-    if (!(await exportSession({ tree, tables, ...names, vault: collection.vault }, session))) incomplete++
+    if (!(await exportSession({ tree, tables, ...names, vault: collection.vault, check }, session))) incomplete++
   }
   const messages = [...senders].filter(([{ submission }, sender]) => isSelected(selection, submission.receivedAt, sender.participant))
   for (const [arrival, sender] of messages) await writeMessages(work, arrival, sender, participants)
@@ -157,34 +163,46 @@ async function findSenders(collection: Collection): Promise<Map<Arrival, Sender>
 
 async function writeMessages(work: Work, arrival: Arrival, { participant, conflict }: Sender, participants: Segments): Promise<void> {
   const { tables } = work
-  const storedAs = titleOf(arrival.file)
   const folder = participant === undefined ? 'unassigned/messages' : `messages/${participants.of(participant)}`
-  const written = await writeSent(work, arrival, folder)
-  if (written === undefined) return
-  if (conflict !== undefined) await tables.unassigned.add({ file: written.path, reason: `It is in doubt whose answers these are: ${conflict}`, participant, source: storedAs })
-  if (participant !== undefined) return
-  await tables.unassigned.add({ file: written.path, reason: 'Neither the token nor an answer says whose answers these are.', source: storedAs })
+  const { file: { path }, source, isAside } = await writeSent(work, arrival, { folder, participant })
+  if (conflict !== undefined) await tables.unassigned.add({ file: path, reason: `It is in doubt whose answers these are: ${conflict}`, participant, source })
+  if (participant !== undefined || isAside) return
+  await tables.unassigned.add({ file: path, reason: 'Neither the token nor an answer says whose answers these are.', source })
 }
 
 async function writeForeign(work: Work, arrival: Arrival): Promise<void> {
-  const { tables } = work
-  const { submission, file } = arrival
-  const written = await writeSent(work, arrival, 'unassigned/files')
-  if (written === undefined) return
-  const reason = 'Its name is not that of an upload of the web app.'
-  await tables.unassigned.add({ file: written.path, reason, participant: submission.participant, source: titleOf(file) })
+  const { participant } = arrival.submission
+  const { file: { path }, source, isAside } = await writeSent(work, arrival, { folder: 'unassigned/files', participant })
+  if (isAside) return
+  await work.tables.unassigned.add({ file: path, reason: 'Its name is not that of an upload of the web app.', participant, source })
 }
 
-/** Writes a file as it was sent. Where it is encrypted and cannot be opened it is set aside as it is stored, and nothing is given. */
-async function writeSent({ collection: { vault }, tree, tables }: Work, { file, submission }: Arrival, folder: string): Promise<Written | undefined> {
+/** A file, as it was written. */
+interface Sent {
+  readonly file: Written
+  readonly source: string
+  /** Whether it was set aside, and a row says why. */
+  readonly isAside: boolean
+}
+
+/** Writes a file as it was sent. One that differs from its receipt is set aside, and so is one that is encrypted and cannot be opened, as it is stored. */
+async function writeSent(work: Work, { file }: Arrival, { folder, participant }: { folder: string; participant: string | undefined }): Promise<Sent> {
+  const { collection: { vault }, tree, tables, check } = work
+  const setAside = async (written: Written, reason: string, source: string): Promise<Sent> => {
+    await tables.incomplete.add({ file: written.path, reason, participant, source })
+    return { file: written, source, isAside: true }
+  }
+  const name = toSegment(titleOf(file))
+  const findOther: FindOther = (found) => (check.describe(file, found) === undefined ? undefined : `incomplete/changed/${name}`)
   try {
-    return await tree.write(`${folder}/${toSegment(titleOf(file))}`, readRanges([vault.rangeOf(file)]))
+    const written = await tree.write(`${folder}/${name}`, readRanges([vault.rangeOf(file)]), findOther)
+    const change = check.describe(file, written)
+    if (change !== undefined) return await setAside(written, change, titleOf(file))
+    return { file: written, source: titleOf(file), isAside: false }
   } catch (error) {
     if (!(error instanceof ArchiveError) || file.sealed === undefined) throw error
     const written = await tree.write(`incomplete/encrypted/${toSegment(file.storedAs)}`, readRanges([vault.storedRangeOf(file)]))
-    const reason = `${error.reason} ${AS_STORED}`
-    await tables.incomplete.add({ file: written.path, reason, participant: submission.participant, source: file.storedAs })
-    return undefined
+    return setAside(written, `${error.reason} ${AS_STORED}`, file.storedAs)
   }
 }
 

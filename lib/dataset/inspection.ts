@@ -9,7 +9,7 @@ import { splitBySession, type Share } from './share.ts'
 import { chooseSlices, type Tried } from './slice-choice.ts'
 import { countDamaged, skipFront, withSource } from './upload-archive.ts'
 import { baseName, isIdentifier, isUnusable, namesFile, withUploadContent } from './upload-content.ts'
-import type { Upload } from './upload.ts'
+import type { Slice, Upload } from './upload.ts'
 import type { Vault } from './vault.ts'
 
 /** An upload with what its zip says: whole, or why it is not. */
@@ -84,10 +84,21 @@ export async function inspectUpload(upload: Upload, vault: Vault, isThorough = f
   return chooseSlices(upload, vault, async (chosen): Promise<Tried<Inspected>> => {
     const result = await inspectSlices(chosen, vault)
     if (result.type !== 'whole') return { result, flaws: Number.POSITIVE_INFINITY }
-    const damaged = isThorough && hasChoice ? await countDamaged(vault.rangesOf(chosen.slices, result.leftoverBytes)) : 0
+    const damaged = isThorough && hasChoice ? (await countDamaged(vault.rangesOf(chosen.slices, result.leftoverBytes))) + (await countChanged(chosen.slices, vault)) : 0
     const unusable = [result.findings, ...result.further].reduce((sum, each) => sum + each.unusable.length, 0)
     return { result, flaws: unusable + damaged + (result.leftoverBytes > 0 ? 0.5 : 0) }
   })
+}
+
+// What a copy says of the same content is believed before what is not as its receipt promised.
+async function countChanged(slices: readonly Slice[], vault: Vault): Promise<number> {
+  let changed = 0
+  for (const { file } of slices) {
+    if (file.sealed !== undefined || file.sha256 === undefined) continue
+    const content = await vault.readContent(file)
+    if (content.type !== 'file' || content.sha256 !== file.sha256) changed++
+  }
+  return changed
 }
 
 // Without a key: of the slices that are not encrypted the last ones may be read.

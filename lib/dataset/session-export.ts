@@ -6,6 +6,7 @@ import type { ExportTree } from './export-tree.ts'
 import { findingsOf, isFinal, type Inspected } from './inspection.ts'
 import { mergeAnswers, type MergedActivity } from './merge.ts'
 import { describeUnusable } from './missing.ts'
+import { CheckedSlices, type ReceiptCheck } from './receipt-check.ts'
 import { RecordingExport, type ExportedRecording, type ReadUpload } from './recording-export.ts'
 import { titleOf } from './sealed-file.ts'
 import type { Segments } from './segment.ts'
@@ -28,6 +29,7 @@ export interface SessionExportParts {
   readonly participants: Segments
   readonly sessions: Segments
   readonly vault: Vault
+  readonly check: ReceiptCheck
 }
 
 /**
@@ -42,20 +44,22 @@ class SessionExport {
   readonly #tree: ExportTree
   readonly #tables: ExportTables
   readonly #vault: Vault
+  readonly #check: ReceiptCheck
   readonly #session: Session
   readonly #segment: string
   readonly #owner: string | undefined
   readonly #missing: string[]
   readonly #aside: SetAside
 
-  constructor({ tree, tables, participants, sessions, vault }: SessionExportParts, session: Session) {
+  constructor({ tree, tables, participants, sessions, vault, check }: SessionExportParts, session: Session) {
     this.#tree = tree
     this.#tables = tables
     this.#vault = vault
+    this.#check = check
     this.#session = session
     this.#segment = sessions.of(session.id)
     this.#owner = session.participant === undefined ? undefined : participants.of(session.participant)
-    this.#aside = new SetAside({ tree, tables, vault, segment: this.#segment, who: this.#who() })
+    this.#aside = new SetAside({ tree, tables, vault, check, segment: this.#segment, who: this.#who() })
     this.#missing = [...session.missing]
   }
 
@@ -161,18 +165,23 @@ class SessionExport {
     })
   }
 
-  // An archive that could harm or mislead whoever unpacks it is not put beside the good ones.
+  // An archive that could harm or mislead whoever unpacks it is not put beside the good ones, nor is one that is not as it was sent.
   async #writeArchive(read: ReadUpload): Promise<void> {
-    const { inspected, ranges } = read
+    const { inspected } = read
     if (isOfOthers(inspected)) return // once, with the first session
     const { upload } = inspected
     const isFirst = isFinal(inspected) && this.#session.uploads.find(isFinal) === inspected
     const suffix = upload.activity === undefined ? '' : `-activity${upload.activity}`
     const name = isFirst ? this.#segment : `${this.#segment}-${upload.uuid}${suffix}`
     const problem = this.#aside.isDamaged(read) ? SOME_UNUSABLE : findingsOf(inspected)?.isPart === true ? SEVERAL_SESSIONS : undefined
+    const slices = new CheckedSlices(this.#vault, upload.slices, this.#check)
+    const asidePath = this.#aside.pathOf(`${upload.uuid}${suffix}.zip`)
     try {
-      if (problem === undefined) await this.#tree.write(`archives/${name}.zip`, readRanges(ranges))
-      else await this.#aside.write(`${upload.uuid}${suffix}.zip`, readRanges(ranges), { reason: problem, source: upload.uuid })
+      const content = slices.read(leftoverOf(inspected))
+      const file = await this.#tree.write(problem === undefined ? `archives/${name}.zip` : asidePath, content, () => (slices.changes.length > 0 ? asidePath : undefined))
+      const reasons = [...(problem === undefined ? [] : [problem]), ...slices.changes]
+      if (reasons.length > 0) await this.#aside.note(file, { reason: reasons.join(' '), source: upload.uuid })
+      if (slices.changes.length > 0) this.#missing.push(`upload ${upload.uuid} as it was sent: what is stored differs from its receipt`)
       await this.#writeLeftover(inspected)
     } catch (error) {
       if (!(error instanceof ArchiveError)) throw error
@@ -182,7 +191,7 @@ class SessionExport {
 
   async #writeLeftover(inspected: Inspected): Promise<void> {
     const { upload } = inspected
-    const leftoverBytes = inspected.type === 'whole' ? inspected.leftoverBytes : 0
+    const leftoverBytes = leftoverOf(inspected)
     if (leftoverBytes === 0) return
     const front = readRanges(this.#vault.rangesOf(upload.slices), leftoverBytes)
     await this.#aside.write(`${upload.uuid}-leftover.bin`, front, { reason: 'These bytes of another upload stood in front of the archive.', source: upload.uuid })
@@ -220,6 +229,10 @@ class SessionExport {
   #folder(kind: 'survey' | 'audio'): string {
     return this.#owner === undefined ? `unassigned/${kind}/${this.#segment}` : `${kind}/${this.#owner}/${this.#segment}`
   }
+}
+
+function leftoverOf(inspected: Inspected): number {
+  return inspected.type === 'whole' ? inspected.leftoverBytes : 0
 }
 
 /** Says whether an upload was split, and what belongs to none of its sessions alone is with another one. */

@@ -1,8 +1,9 @@
 import { ArchiveError } from '../archive/archive-error.ts'
 import type { ZipEntry } from '../archive/zip.ts'
 import type { ExportTables } from './export-tables.ts'
-import type { ExportTree } from './export-tree.ts'
+import type { ExportTree, Written } from './export-tree.ts'
 import type { Inspected } from './inspection.ts'
+import type { ReceiptCheck } from './receipt-check.ts'
 import type { ReadUpload } from './recording-export.ts'
 import { AS_STORED, titleOf } from './sealed-file.ts'
 import { toSegment } from './segment.ts'
@@ -15,6 +16,7 @@ export interface SetAsideParts {
   readonly tree: ExportTree
   readonly tables: ExportTables
   readonly vault: Vault
+  readonly check: ReceiptCheck
   /** The name of the session in the tree. */
   readonly segment: string
   /** Whose it is, for the table of reasons. */
@@ -32,16 +34,27 @@ export class SetAside {
 
   /** Writes a file of the session's folder. */
   async write(name: string, content: AsyncIterable<Buffer>, { reason, source }: { reason: string; source: string }): Promise<void> {
-    const { tree, tables, segment, who } = this.#parts
-    const file = await tree.write(`incomplete/sessions/${segment}/${name}`, content)
-    await tables.incomplete.add({ ...who, file: file.path, reason, source })
+    await this.note(await this.#parts.tree.write(this.pathOf(name), content), { reason, source })
+  }
+
+  /** Gives the path of a file of the session's folder. */
+  pathOf(name: string): string {
+    return `incomplete/sessions/${this.#parts.segment}/${name}`
+  }
+
+  /** Notes why a file was set aside. */
+  async note({ path }: Written, { reason, source }: { reason: string; source: string }): Promise<void> {
+    const { tables, who } = this.#parts
+    await tables.incomplete.add({ ...who, file: path, reason, source })
   }
 
   /** Writes a slice as it was sent; as it is stored where that is encrypted and cannot be opened. */
   async writeSlice({ file }: Slice, reason: string): Promise<void> {
-    const { vault } = this.#parts
+    const { vault, tree, check } = this.#parts
     try {
-      await this.write(toSegment(titleOf(file)), readRanges([vault.rangeOf(file)]), { reason, source: titleOf(file) })
+      const written = await tree.write(this.pathOf(toSegment(titleOf(file))), readRanges([vault.rangeOf(file)]))
+      const reasons = [reason, check.describe(file, written) ?? ''].join(' ').trimEnd()
+      await this.note(written, { reason: reasons, source: titleOf(file) })
     } catch (error) {
       if (!(error instanceof ArchiveError) || file.sealed === undefined) throw error
       const reasons = [...new Set([reason, error.reason, AS_STORED])].join(' ')
@@ -88,6 +101,7 @@ export class SetAside {
     const first = slices.find(({ number }) => number === slice.number)
     if (first === undefined || first.file.bytes !== slice.file.bytes) return false
     const [content, firstContent] = await Promise.all([slice, first].map(({ file }) => this.#parts.vault.readContent(file)))
-    return content?.type === 'file' && firstContent?.type === 'file' && content.sha256 === firstContent.sha256
+    if (content?.type !== 'file' || firstContent?.type !== 'file' || content.sha256 !== firstContent.sha256) return false
+    return this.#parts.check.describe(slice.file, content) === undefined // else it was to be another content
   }
 }
