@@ -56,6 +56,8 @@ const cases: readonly Case[] = [
     expect: (found) => {
       isApart(found)
       assert.equal(found.row['participant'], 'json')
+      const [message] = found.exported.messages.filter((each) => each['file'] === found.row['file'])
+      assert.deepEqual([message?.['participant'], message?.['note']], ['json', found.row['reason']])
     },
   },
   { name: 'a JSON submission that was cut', file: '-messages.json', damage: (path) => truncate(path, 2), expect: isApart },

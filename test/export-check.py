@@ -41,6 +41,7 @@ print(json.dumps({
     'responses': table('responses.csv'),
     'recordings': recordings,
     'sessions': table('sessions.csv'),
+    'messages': table('messages.csv'),
     'incomplete': table('incomplete/reasons.csv'),
     'unassigned': table('unassigned/reasons.csv'),
 }))

@@ -2,14 +2,17 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { exportAndCheck, type Exported, type Row } from './exported.ts'
 import { askToken, listData, needs, startServer, submitForm, temporaryDirectory, type Running } from './harness.ts'
+import { sha256Of } from './sha256.ts'
 import { activityUpload, answer, finalZip, makeWav, openApp, send, slice, type Sent, type Sitting } from './web-app.ts'
 import { writeZip } from './zip-writer.ts'
 
 const SLICE = 3000
+const DOTS = '..dots' // no name of a directory
+const doubtful = JSON.stringify([{ '@type': 'reproschema:Response', '@id': 'a', isAbout: 'items/record_id', value: 'another' }])
 
 /** Where a case sends its session, and with what. */
 interface Sender {
@@ -385,7 +388,6 @@ const cases: Case[] = [
       const [known, nobody] = [await token('json'), await token()]
       await submitForm(server, [['responses', '{"n": 12345678901234567890}'], ['auth_token', known]])
       await submitForm(server, [['responses', '[1]'], ['auth_token', nobody]])
-      const doubtful = JSON.stringify([{ '@type': 'reproschema:Response', '@id': 'a', isAbout: 'items/record_id', value: 'another' }])
       await submitForm(server, [['responses', doubtful], ['auth_token', await token('json-doubt')]])
       await submitForm(server, [['file', Buffer.from('notes'), 'notes.txt'], ['auth_token', known]])
       await submitForm(server, [['responses', Buffer.from('no JSON'), 'input.bin'], ['auth_token', known]])
@@ -395,11 +397,33 @@ const cases: Case[] = [
       const messages = exported.files.filter((path) => path.startsWith('messages/json/'))
       assert.equal(await readFile(join(exported.out, messages[0] ?? ''), 'utf8'), '{"n": 12345678901234567890}')
       assert.equal(exported.files.filter((path) => path.startsWith('unassigned/messages/')).length, 1)
+      const rows = exported.messages.filter((each) => each['participant'] !== DOTS)
+      assert.deepEqual(rows.map((each) => [each['participant'], dirname(each['file'] ?? ''), each['bytes'], each['note']]), [
+        ['json', 'messages/json', '27', ''],
+        ['', 'unassigned/messages', '3', ''],
+        ['json-doubt', 'messages/json-doubt', String(doubtful.length), 'It is in doubt whose answers these are: token: json-doubt; answer: another'],
+      ])
+      for (const { file = '', source = '', sha256, arrival } of rows) {
+        assert.equal(sha256, sha256Of(await readFile(join(exported.out, file))))
+        assert.equal(arrival?.replaceAll(/[:-]/g, ''), source.split('-')[0])
+      }
       const doubt = exported.unassigned.find((each) => each['participant'] === 'json-doubt')
       assert.equal(doubt?.['reason'], 'It is in doubt whose answers these are: token: json-doubt; answer: another')
       assert.match(doubt?.['file'] ?? '', /^messages\/json-doubt\//)
       assert.ok(exported.unassigned.some((each) => each['file']?.endsWith('-notes.txt') && each['participant'] === 'json'))
       assert.ok(exported.unassigned.some((each) => /^unassigned\/files\/.*-input\.bin$/.test(each['file'] ?? '')), 'a file input may be called responses')
+    },
+  },
+  {
+    name: 'a participant who sent JSON alone stands in a table, with the name as it was given',
+    act: async ({ token, server }) => {
+      await submitForm(server, [['responses', '[2]'], ['auth_token', await token(DOTS)]])
+      return openApp()
+    },
+    expect: (exported) => {
+      const rows = exported.messages.filter((each) => each['participant'] === DOTS)
+      assert.equal(rows.length, 1)
+      assert.match(rows[0]?.['file'] ?? '', /^messages\/dots-[0-9a-f]{16}\//)
     },
   },
 ]

@@ -16,6 +16,7 @@ export interface Exported {
   readonly responses: readonly Row[]
   readonly recordings: readonly Row[]
   readonly sessions: readonly Row[]
+  readonly messages: readonly Row[]
   readonly incomplete: readonly Row[]
   readonly unassigned: readonly Row[]
 }

@@ -9,6 +9,7 @@ messages/<participant>/                              JSON submissions, byte for 
 responses.csv      one row for each answer; file and sha256 are the recording where the value names one, else the activity
 recordings.csv     one row for each recording, with what its WAV header says
 sessions.csv       one row for each session: complete, or what is missing; claims about the participant that contradict each other
+messages.csv       one row for each JSON submission: whose it is, and where; note says what is in doubt
 incomplete/        uploads with missing slices, and what cannot be read or trusted, in sessions/<session>/; reasons.csv says why;
                    changed/ has other files that are not what their receipts promised;
                    files that end with .age are as they were stored, encrypted, since no identity that was given opens them

@@ -17,14 +17,20 @@ export function openTables(tree: ExportTree) {
     sessions: new Table(tree, 'sessions.csv', [
       'participant', 'session', 'state', 'missing', 'conflicts', 'activities', 'responses', 'recordings', 'sources', 'bytes', 'first_arrival', 'last_arrival',
     ]),
+    messages: new Table(tree, 'messages.csv', ['participant', 'file', 'bytes', 'sha256', 'source', 'arrival', 'note']),
     incomplete: new Table(tree, 'incomplete/reasons.csv', setAside),
     unassigned: new Table(tree, 'unassigned/reasons.csv', setAside),
   }
 }
 
+/** Gives the tables that are there without a row too. */
+export function mainTablesOf({ responses, recordings, sessions, messages }: ExportTables): Pick<ExportTables[keyof ExportTables], 'begin' | 'finish'>[] {
+  return [responses, recordings, sessions, messages]
+}
+
 /** Gives every table its name. */
 export async function finishTables(tables: ExportTables): Promise<void> {
-  for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.finish()
+  for (const table of mainTablesOf(tables)) await table.finish()
   await tables.incomplete.finish()
   await tables.unassigned.finish()
 }

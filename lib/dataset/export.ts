@@ -3,7 +3,7 @@ import type { Layout } from '../store/layout.ts'
 import type { Arrivals, Snapshot } from './arrivals.ts'
 import { collect, type Collection } from './collection.ts'
 import { EXPORT_NOTE } from './export-note.ts'
-import { closeTables, finishTables, openTables, type ExportTables } from './export-tables.ts'
+import { closeTables, finishTables, mainTablesOf, openTables, type ExportTables } from './export-tables.ts'
 import { ExportTree, type FindOther, type Written } from './export-tree.ts'
 import { findingsOf } from './inspection.ts'
 import type { Keyring } from './keyring.ts'
@@ -113,7 +113,7 @@ async function writeAll(work: Work): Promise<Pick<Exported, 'sessions' | 'incomp
   const { collection, selection, tree, tables, check } = work
   const sessions = collection.sessions.filter(({ lastAt, participant }) => isSelected(selection, lastAt, participant))
   estimate(work, sessions)
-  for (const table of [tables.responses, tables.recordings, tables.sessions]) await table.begin()
+  for (const table of mainTablesOf(tables)) await table.begin()
   const senders = await findSenders(collection)
   // Of all that has arrived: the names in the tree are the same whatever is selected.
   const owners = [...collection.sessions, ...senders.values()].map(({ participant }) => participant)
@@ -164,16 +164,20 @@ async function findSenders(collection: Collection): Promise<Map<Arrival, Sender>
 async function writeMessages(work: Work, arrival: Arrival, { participant, conflict }: Sender, participants: Segments): Promise<void> {
   const { tables } = work
   const folder = participant === undefined ? 'unassigned/messages' : `messages/${participants.of(participant)}`
-  const { file: { path }, source, isAside } = await writeSent(work, arrival, { folder, participant })
-  if (conflict !== undefined) await tables.unassigned.add({ file: path, reason: `It is in doubt whose answers these are: ${conflict}`, participant, source })
-  if (participant !== undefined || isAside) return
-  await tables.unassigned.add({ file: path, reason: 'Neither the token nor an answer says whose answers these are.', source })
+  const { file: written, source, asideFor } = await writeSent(work, arrival, { folder, participant })
+  const { path: file, bytes, sha256 } = written
+  const doubt = conflict === undefined ? undefined : `It is in doubt whose answers these are: ${conflict}`
+  const note = [asideFor, doubt].filter((each) => each !== undefined).join(' ')
+  await tables.messages.add({ participant, file, bytes, sha256, source, arrival: arrival.submission.receivedAt, note })
+  if (doubt !== undefined) await tables.unassigned.add({ file, reason: doubt, participant, source })
+  if (participant !== undefined || asideFor !== undefined) return
+  await tables.unassigned.add({ file, reason: 'Neither the token nor an answer says whose answers these are.', source })
 }
 
 async function writeForeign(work: Work, arrival: Arrival): Promise<void> {
   const { participant } = arrival.submission
-  const { file: { path }, source, isAside } = await writeSent(work, arrival, { folder: 'unassigned/files', participant })
-  if (isAside) return
+  const { file: { path }, source, asideFor } = await writeSent(work, arrival, { folder: 'unassigned/files', participant })
+  if (asideFor !== undefined) return
   await work.tables.unassigned.add({ file: path, reason: 'Its name is not that of an upload of the web app.', participant, source })
 }
 
@@ -181,8 +185,8 @@ async function writeForeign(work: Work, arrival: Arrival): Promise<void> {
 interface Sent {
   readonly file: Written
   readonly source: string
-  /** Whether it was set aside, and a row says why. */
-  readonly isAside: boolean
+  /** Why it was set aside, as its row in `incomplete/` says; undefined where it was not. */
+  readonly asideFor: string | undefined
 }
 
 /** Writes a file as it was sent. One that differs from its receipt is set aside, and so is one that is encrypted and cannot be opened, as it is stored. */
@@ -190,7 +194,7 @@ async function writeSent(work: Work, { file }: Arrival, { folder, participant }:
   const { collection: { vault }, tree, tables, check } = work
   const setAside = async (written: Written, reason: string, source: string): Promise<Sent> => {
     await tables.incomplete.add({ file: written.path, reason, participant, source })
-    return { file: written, source, isAside: true }
+    return { file: written, source, asideFor: reason }
   }
   const name = toSegment(titleOf(file))
   const findOther: FindOther = (found) => (check.describe(file, found) === undefined ? undefined : `incomplete/changed/${name}`)
@@ -198,7 +202,7 @@ async function writeSent(work: Work, { file }: Arrival, { folder, participant }:
     const written = await tree.write(`${folder}/${name}`, readRanges([vault.rangeOf(file)]), findOther)
     const change = check.describe(file, written)
     if (change !== undefined) return await setAside(written, change, titleOf(file))
-    return { file: written, source: titleOf(file), isAside: false }
+    return { file: written, source: titleOf(file), asideFor: undefined }
   } catch (error) {
     if (!(error instanceof ArchiveError) || file.sealed === undefined) throw error
     const written = await tree.write(`incomplete/encrypted/${toSegment(file.storedAs)}`, readRanges([vault.storedRangeOf(file)]))
