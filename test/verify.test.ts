@@ -60,6 +60,12 @@ const cases: { name: string; damage: (copy: Copy) => Promise<void>; code: number
     says: /^BROKEN CHAIN: .*: line 2 /m,
   },
   {
+    name: 'a last receipt whose time was edited does not agree with the names of its files',
+    damage: (copy) => editLines(copy, (lines) => lines.slice(0, 3).with(2, (lines[2] ?? '').replace(/"received_at":"\d{4}/, '"received_at":"2019'))),
+    code: 1,
+    says: /^CHANGED: receipts\/study\/.*: line 3 says 2019-\S+Z, which is not the time in the name of its file 2\S+-c\.wav$/m,
+  },
+  {
     name: 'a first line that was taken off breaks the chain',
     damage: (copy) => editLines(copy, (lines) => lines.slice(1)),
     code: 1,

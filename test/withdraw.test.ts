@@ -292,7 +292,7 @@ describe('withdraw', { concurrency: 4 }, () => {
     const text = await readFile(path, 'utf8')
     const repeat = { ...JSON.parse(text.split('\n')[0] ?? ''), id: 'f'.repeat(32), files: [], repeats: first.json['id'], previous: sha256Of(text.split('\n').at(-2) ?? '') }
     const lines = [JSON.stringify(repeat)]
-    lines.push(JSON.stringify({ ...repeat, id: 'e'.repeat(32), repeats: undefined, files: twice?.json['files'], previous: sha256Of(lines[0] ?? '') }).replaceAll('"name":', '"field":"file","name":'))
+    lines.push(JSON.stringify({ ...repeat, id: 'e'.repeat(32), received_at: twice?.json['received_at'], repeats: undefined, files: twice?.json['files'], previous: sha256Of(lines[0] ?? '') }).replaceAll('"name":', '"field":"file","name":'))
     await writeFile(path, `${text}${lines.join('\n')}\n`)
 
     const shown = await runWithdraw(server.basedir, 'p-x')
@@ -332,11 +332,11 @@ describe('withdraw', { concurrency: 4 }, () => {
       await writeFile(join(directory, '0.intent.json'), formatIntent({ receipt, staged: ['0.part'] }))
     }
     await link(join(responses, namesOf(gone)[1] ?? ''), join(alive, '1.part')) // without a note: one name needs none
-    const begun = { ...receipt, id: 'b'.repeat(32), files: [{ ...receipt.files[0], stored_as: '20241101T120000.000001Z-begun of p-x.wav', bytes: 3, sha256: sha256Of('abc') }] }
+    const begun = { ...receipt, id: 'b'.repeat(32), received_at: '2024-11-01T12:00:00.000001Z', files: [{ ...receipt.files[0], stored_as: '20241101T120000.000001Z-begun of p-x.wav', bytes: 3, sha256: sha256Of('abc') }] }
     await writeFile(join(staging, '1.part'), 'abc')
     await writeFile(join(staging, '1.intent.json'), formatIntent({ receipt: begun, staged: ['1.part'] }))
     await link(join(staging, '1.part'), join(responses, begun.files[0].stored_as))
-    const ofOther = { ...begun, id: 'c'.repeat(32), participant: 'p-y', files: [{ ...begun.files[0], name: 'other.wav', stored_as: '20241101T120000.000002Z-other.wav' }] }
+    const ofOther = { ...begun, id: 'c'.repeat(32), received_at: '2024-11-01T12:00:00.000002Z', participant: 'p-y', files: [{ ...begun.files[0], name: 'other.wav', stored_as: '20241101T120000.000002Z-other.wav' }] }
     await writeFile(join(staging, '2.part'), 'abc')
     await writeFile(join(staging, '2.intent.json'), formatIntent({ receipt: ofOther, staged: ['2.part'] }))
 

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { ArchiveError } from '../archive/archive-error.ts'
 import { findStats } from '../identity.ts'
 import type { Layout } from '../store/layout.ts'
-import type { ReceiptFile } from '../store/receipt.ts'
+import type { Receipt, ReceiptFile } from '../store/receipt.ts'
 import { forEachBounded } from './bounded.ts'
 import { LockedError, type Keyring } from './keyring.ts'
 import { listDirectory } from './projects.ts'
@@ -116,6 +116,8 @@ async function readPromises(
         continue
       }
       count.receipts++
+      const other = receipt.files.find((file) => !hasStampOf(file, receipt))
+      if (other !== undefined) report({ type: 'changed', where, detail: `line ${number} says ${receipt.received_at}, which is not the time in the name of its file ${other.stored_as}` })
       for (const file of receipt.files) {
         const key = JSON.stringify([file.stored_as, file.bytes, file.sha256]) // two receipts may promise two contents of one file
         if (promised.has(key)) continue
@@ -126,6 +128,11 @@ async function readPromises(
     }
   }
   return promised
+}
+
+// The server makes both of one stamp. No line after the last one of a file vouches for it.
+function hasStampOf({ stored_as: storedAs }: ReceiptFile, { received_at: receivedAt }: Receipt): boolean {
+  return storedAs.startsWith(`${receivedAt.replace(/[:-]/g, '')}-`)
 }
 
 async function holdAgainstDisk(
