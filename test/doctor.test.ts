@@ -104,6 +104,7 @@ test('`doctor` says what to change', async (t) => {
 const faults: readonly { name: string; make: (basedir: string) => Promise<unknown>; says: RegExp; status?: number }[] = [
   { name: 'a base directory that is not there', make: (basedir) => rm(basedir, { recursive: true }), says: /^FAILED {3}base directory: .* cannot be used: ENOENT\. Change: start the server once/ },
   { name: 'a base directory of nobody', make: (basedir) => rm(join(basedir, 'uploads'), { recursive: true }), says: /^FAILED {3}base directory: \S+\/copy is not the base directory of a server: it has no directory uploads\/responses\. Change: start the server once/ },
+  { name: 'a copy without what was being received', make: (basedir) => rm(join(basedir, 'uploads/staging'), { recursive: true }), says: /^warning {2}storing: not tried: there is no uploads\/staging, as in a copy, and before a server was first started here$/m, status: 0 },
   { name: 'directories that others may read', make: (basedir) => openTo(basedir, '.', 'receipts'), says: /^warning {2}modes: other users of this machine may read \S+\/receipts\. Change: chmod -R go= \S+$/m, status: 0 },
   { name: 'a directory that its owner may not write', make: (basedir) => chmod(join(basedir, 'receipts'), 0o500), says: /^FAILED {3}modes: the server may not read and write \S+\/receipts\. Change: chmod u\+rwx \S+\/receipts$/m },
 ]

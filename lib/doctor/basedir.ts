@@ -98,6 +98,7 @@ function toGiB(bytes: number): string {
 // As a submission is stored: written and synced in staging, linked to its final name, which no other may take.
 async function tryStoring(layout: Layout, id: string): Promise<Finding> {
   const [from, to] = [join(layout.staging, id), join(layout.responses, id)]
+  if ((await findStats(layout.staging)) === undefined) return warning('storing', 'not tried: there is no uploads/staging, as in a copy, and before a server was first started here')
   try {
     await mkdir(from, OWNER_RIGHTS)
     await mkdir(to, OWNER_RIGHTS)
