@@ -290,7 +290,7 @@ const harmRows: { name: string; harm: (basedir: string) => Promise<unknown>; sta
       await away('receipts/study')(basedir)
       await writeFile(join(basedir, 'receipts/study'), 'mine')
     },
-    status: 500,
+    status: 409,
   },
 ]
 

@@ -156,7 +156,8 @@ async function tellUnusable(work: Promise<unknown>): Promise<void> {
   try {
     await work
   } catch (error) {
-    throw error instanceof NotDirectoryError ? new HttpError('unusable_project', { cause: error }) : error
+    const isNoDirectory = error instanceof NotDirectoryError || systemCode(error) === 'ENOTDIR' // where it was one a moment ago
+    throw isNoDirectory ? new HttpError('unusable_project', { cause: error }) : error
   }
 }
 
