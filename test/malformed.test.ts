@@ -76,7 +76,8 @@ test('a form that is cut off anywhere is refused, and files that were complete i
   const before = await listUploads(server.basedir)
   const authToken = await askToken(server)
   const whole = formatMultipart([textPart('auth_token', authToken), filePart('file', 'a', '1'), textPart('responses', '{}'), filePart('file', 'b', '2')])
-  const lengths = Array.from({ length: whole.length - 2 }, (_, length) => length) // what is complete may lack its last line end
+  // What is complete may lack its last line end. The parser's own tests cut at every byte.
+  const lengths = Array.from({ length: whole.length - 2 }, (_, length) => length).filter((length) => length % 7 === 0 || length > whole.length - 12)
   for (const query of ['', `?auth_token=${authToken}`]) {
     for (const length of lengths) assertRefused(await post(server, whole.subarray(0, length), { query }), MALFORMED)
   }
