@@ -40,7 +40,10 @@ export class Measures {
   constructor(sources: MeasureSources) {
     const lasts = () => [...this.#lastMs].map(([project, ms]) => [{ project }, ms / 1000] as const)
     const build = () => [[{ version: sources.version, node_version: sources.nodeVersion }, 1] as const]
-    const ready = () => (sources.isReady() === undefined ? undefined : Number(sources.isReady()))
+    const ready = () => {
+      const isReady = sources.isReady() // once: a look may begin with it
+      return isReady === undefined ? undefined : Number(isReady)
+    }
     this.#readings = [
       new Reading({ ...named('last_submission_timestamp_seconds', 'When the last submission was stored.'), merge: 'max' }, lasts),
       new Reading({ ...named('uploads_in_progress', 'Submissions that are being received and stored.'), merge: 'sum' }, () => this.#underWay),

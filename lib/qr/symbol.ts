@@ -8,8 +8,11 @@ export type Modules = readonly (readonly boolean[])[]
 
 /** Draws the symbol of codewords, under the mask that reads best (ISO/IEC 18004 §7.7 to §7.10). */
 export function drawSymbol(codewords: Codewords): Modules {
-  const candidates = MASKS.map((_, mask) => new Drawing(codewords, mask).modules)
-  return candidates.reduce((best, modules) => (penaltyOf(modules) < penaltyOf(best) ? modules : best))
+  const candidates = MASKS.map((_, mask) => {
+    const { modules } = new Drawing(codewords, mask)
+    return { modules, penalty: penaltyOf(modules) }
+  })
+  return candidates.reduce((best, each) => (each.penalty < best.penalty ? each : best)).modules
 }
 
 class Drawing {
