@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { HttpError } from '../errors.ts'
 
@@ -18,6 +19,11 @@ export const COMMON_FIELDS: Fields = ['Cache-Control', 'no-store', 'X-Content-Ty
 /** Gives header fields as a list. */
 export function toFields(headers: Reply['headers']): Fields {
   return headers === undefined ? [] : Object.entries(headers).flat()
+}
+
+/** Makes the id of a request, 8 hex digits, as its answer and the log name it. Chance is taken from the system once for many. */
+export function newRequestId(): string {
+  return randomUUID().slice(0, 8)
 }
 
 /** Makes the answer to a request that is refused, or that failed. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -11,7 +10,7 @@ import { Exchange } from './exchange.ts'
 import { Listener, type Endpoint } from './listener.ts'
 import { toProtocolError } from './protocol-error.ts'
 import { isStalled, isSuspect } from './remainder.ts'
-import { COMMON_FIELDS, encodeBody, formatRawReply, formatRefusal, toFields, type Reply } from './reply.ts'
+import { COMMON_FIELDS, encodeBody, formatRawReply, formatRefusal, newRequestId, toFields, type Reply } from './reply.ts'
 import { isPassedOn, type Client } from './proxies.ts'
 import type { HttpServerParts } from './server-parts.ts'
 
@@ -226,11 +225,6 @@ export class HttpServer {
 
 function headBytes({ url = '', rawHeaders }: IncomingMessage): number {
   return rawHeaders.reduce((sum, text) => sum + text.length, url.length)
-}
-
-// 8 hex digits. Chance is taken from the system once for many of these.
-function newRequestId(): string {
-  return randomUUID().slice(0, 8)
 }
 
 interface Sending {

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HttpError, systemCode } from '../errors.ts'
 import { Cors } from './cors.ts'
-import { COMMON_FIELDS, formatRawReply, formatRefusal } from './reply.ts'
+import { COMMON_FIELDS, formatRawReply, formatRefusal, newRequestId } from './reply.ts'
 
 const AWAY_MS = 1000 // systemd begins us again a second later: nobody waits for longer than two
 
@@ -31,7 +30,7 @@ export async function turnAway(sockets: readonly number[]): Promise<void> {
 
 // What was sent is read to its end: closed before that, the connection would be reset, and the answer lost (RFC 9112 §9.6).
 function refuse(socket: Socket): void {
-  const id = randomUUID()
+  const id = newRequestId()
   const fields = [...COMMON_FIELDS, ...new Cors('*').fieldsForUnknown(), 'X-Request-Id', id]
   socket.end(formatRawReply(formatRefusal(new HttpError('stopping'), id), fields))
   socket.resume()
